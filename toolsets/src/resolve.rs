@@ -1,0 +1,186 @@
+//! From names to tools: what an image path means in one catalog or one generation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::names::Name;
+use crate::path::ImagePath;
+
+/// What names mean: built once for a catalog or a generation, then asked many times.
+///
+/// A name is, in this order: a tool, a named set, `<tool>-<version>`, a command that exactly one tool provides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameIndex {
+    tools: BTreeMap<Name, u32>,
+    others: BTreeMap<Name, Vec<Name>>,
+}
+
+/// A canonical set of tools: named sets expanded, sorted by rank (then name), nothing twice.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct ToolSet(Vec<Name>);
+
+/// A name that means nothing here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown tool `{name}`{}", Hint(near))]
+pub struct UnknownName {
+    /// The name.
+    pub name: Name,
+    /// Known names that look like it, the nearest first, three at the most.
+    pub near: Vec<Name>,
+}
+
+impl NameIndex {
+    /// An index of nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a tool with its rank, version and commands.
+    pub fn add_tool(&mut self, name: &Name, rank: u32, version: &str, commands: &[String]) {
+        self.tools.insert(name.clone(), rank);
+        let aliases = commands.iter().filter_map(|command| Name::parse(command).ok()).chain(name.with_version(version));
+        for alias in aliases {
+            self.others.entry(alias).or_insert_with(|| vec![name.clone()]);
+        }
+    }
+
+    /// Adds a named set. A set goes before a command of the same name.
+    pub fn add_set(&mut self, name: &Name, tools: &[Name]) {
+        self.others.insert(name.clone(), tools.to_vec());
+    }
+
+    /// The canonical set that `path` names.
+    ///
+    /// # Errors
+    /// [`UnknownName`] for the first name that means nothing.
+    pub fn resolve(&self, path: &ImagePath) -> Result<ToolSet, UnknownName> {
+        let mut found = BTreeSet::new();
+        for name in path.names() {
+            if let Some(rank) = self.tools.get(name) {
+                found.insert((*rank, name));
+            } else if let Some(tools) = self.others.get(name) {
+                found.extend(tools.iter().filter_map(|tool| Some((*self.tools.get(tool)?, tool))));
+            } else {
+                return Err(UnknownName { name: name.clone(), near: self.near(name) });
+            }
+        }
+        Ok(ToolSet(found.into_iter().map(|(_, name)| name.clone()).collect()))
+    }
+
+    /// Known names that look like `name`, the nearest first.
+    #[must_use]
+    pub fn near(&self, name: &Name) -> Vec<Name> {
+        let mut scored: Vec<(usize, &Name)> = self
+            .tools
+            .keys()
+            .chain(self.others.keys())
+            .filter_map(|known| {
+                let distance = strsim::damerau_levenshtein(name.as_str(), known.as_str());
+                let limit = if known.as_str().len() <= 3 { 1 } else { known.as_str().len().div_ceil(3) };
+                (distance <= limit).then_some((distance, known))
+            })
+            .collect();
+        scored.sort();
+        scored.dedup();
+        scored.into_iter().take(3).map(|(_, known)| known.clone()).collect()
+    }
+}
+
+impl ToolSet {
+    /// The tools, in the order of their layers.
+    #[must_use]
+    pub fn tools(&self) -> &[Name] {
+        &self.0
+    }
+
+    /// Whether the set has the tool.
+    #[must_use]
+    pub fn contains(&self, tool: &str) -> bool {
+        self.0.iter().any(|name| name.as_str() == tool)
+    }
+}
+
+impl fmt::Display for ToolSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "/" };
+            write!(f, "{separator}{name}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Hint<'a>(&'a [Name]);
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.0.iter().enumerate() {
+            let lead = if index == 0 { ": did you mean " } else { " or " };
+            write!(f, "{lead}`{name}`")?;
+        }
+        if self.0.is_empty() { Ok(()) } else { f.write_str("?") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn index() -> NameIndex {
+        let mut index = NameIndex::new();
+        index.add_tool(&name("strace"), 200, "6.1", &["strace".into()]);
+        index.add_tool(&name("tcpdump"), 210, "4.99.6", &["tcpdump".into()]);
+        index.add_tool(&name("dig"), 220, "9.20.26", &["dig".into(), "nslookup".into()]);
+        index.add_tool(&name("busybox"), 100, "1.37.0", &["sh".into(), "[".into()]);
+        index.add_set(&name("net"), &[name("dig"), name("tcpdump")]);
+        index
+    }
+
+    fn resolve(path: &str) -> Result<String, UnknownName> {
+        index().resolve(&path.parse().unwrap()).map(|set| set.to_string())
+    }
+
+    #[test]
+    fn order_and_repetition_do_not_matter() {
+        assert_eq!(resolve("tcpdump/strace/tcpdump").unwrap(), "strace/tcpdump");
+    }
+
+    #[test]
+    fn sets_versions_and_commands_are_names_too() {
+        assert_eq!(resolve("net").unwrap(), "tcpdump/dig");
+        assert_eq!(resolve("nslookup").unwrap(), "dig");
+        assert_eq!(resolve("strace-6.1/sh").unwrap(), "busybox/strace");
+    }
+
+    #[test]
+    fn an_unknown_name_comes_with_near_ones() {
+        assert_eq!(resolve("strac").unwrap_err().to_string(), "unknown tool `strac`: did you mean `strace`?");
+        assert_eq!(
+            resolve("strace/tpcdump").unwrap_err().to_string(),
+            "unknown tool `tpcdump`: did you mean `tcpdump`?"
+        );
+        assert_eq!(resolve("dg").unwrap_err().to_string(), "unknown tool `dg`: did you mean `dig`?");
+        assert_eq!(resolve("kubernetes").unwrap_err().to_string(), "unknown tool `kubernetes`");
+    }
+
+    proptest! {
+        #[test]
+        fn every_order_of_a_set_is_the_same_set(
+            mut names in proptest::sample::subsequence(vec!["strace", "tcpdump", "dig", "busybox", "net"], 1..=5),
+            rotation in 0_usize..5,
+        ) {
+            let straight = resolve(&names.join("/")).unwrap();
+            let by = rotation % names.len();
+            names.rotate_left(by);
+            prop_assert_eq!(resolve(&names.join("/")).unwrap(), straight);
+        }
+    }
+}
