@@ -68,11 +68,11 @@ fn fault(text: &[u8]) -> Option<&'static str> {
     let (Some(&first), Some(&last)) = (text.first(), text.last()) else {
         return Some("it is empty");
     };
-    if text.iter().any(u8::is_ascii_uppercase) {
-        return Some("names are in small letters");
-    }
     if text.contains(&b'%') {
         return Some("percent-encoding has no place in a name");
+    }
+    if text.iter().any(u8::is_ascii_uppercase) {
+        return Some("names are in small letters");
     }
     if !text.iter().all(|&byte| alphanumeric(byte) || matches!(byte, b'.' | b'_' | b'-')) {
         return Some("only a-z, 0-9 and the separators `.`, `_`, `-` may stand in it");

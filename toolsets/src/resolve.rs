@@ -121,7 +121,7 @@ impl fmt::Display for Hint<'_> {
             let lead = if index == 0 { ": did you mean " } else { " or " };
             write!(f, "{lead}`{name}`")?;
         }
-        if self.0.is_empty() { Ok(()) } else { f.write_str("?") }
+        f.write_str(if self.0.is_empty() { ": nothing here has a name like it" } else { "?" })
     }
 }
 
@@ -168,7 +168,10 @@ mod tests {
             "unknown tool `tpcdump`: did you mean `tcpdump`?"
         );
         assert_eq!(resolve("dg").unwrap_err().to_string(), "unknown tool `dg`: did you mean `dig`?");
-        assert_eq!(resolve("kubernetes").unwrap_err().to_string(), "unknown tool `kubernetes`");
+        assert_eq!(
+            resolve("kubernetes").unwrap_err().to_string(),
+            "unknown tool `kubernetes`: nothing here has a name like it"
+        );
     }
 
     proptest! {
