@@ -1,0 +1,171 @@
+//! The command line, and what of the environment stands behind its defaults.
+
+use std::path::PathBuf;
+use std::{env, thread};
+
+use clap::{Args, Parser, Subcommand};
+use kitbag_toolsets::Arch;
+
+/// Makes static tools, deterministic layers of them, and a store that a registry can serve.
+#[derive(Debug, Parser)]
+#[command(name = "kitbag-builder", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    a store that does not verify, layers that are not what the lock says
+  2    a mistake on the command line, an unknown name
+  3    a source that no origin has, or that has another hash
+  4    a recipe that does not build, or whose files do not pass the gate
+  5    the store cannot be read or written
+  6    this machine lacks something: a program, a compiler, space
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build tools into the store: all of the catalog, or those named
+    Build(Build),
+    /// List the tools of the catalog
+    List(Look),
+    /// Show how a tool is made, and what it needs
+    Show(Show),
+    /// Rehash everything in the store
+    Verify(StoreOption),
+    /// Get the pinned compiler, and print the environment by which cargo compiles C with it
+    CompilerEnv(CompilerEnv),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StoreOption {
+    /// The store [default: kitbag/store in the XDG data directory]
+    #[arg(long, value_name = "DIR", env = "KITBAG_STORE")]
+    store: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Build {
+    /// Tools or sets; all tools if none is named
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Architectures to build for
+    #[arg(long, value_name = "ARCH,...", value_delimiter = ',', default_value = "amd64,arm64")]
+    pub(crate) arch: Vec<Arch>,
+    #[command(flatten)]
+    pub(crate) store: StoreOption,
+    /// Look for sources in this directory first; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Builds at a time, and processes of each [default: one for each processor]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Ask no network: sources come from --sources and the download cache
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Fail if a layer is not what the lock says
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// The lock to compare with [default: the one that is compiled in]
+    #[arg(long, value_name = "FILE", requires = "locked")]
+    pub(crate) lock: Option<PathBuf>,
+    /// Write what came out into this lock: toolsets/catalog.lock in a checkout
+    #[arg(long, value_name = "FILE", conflicts_with = "locked")]
+    pub(crate) update_lock: Option<PathBuf>,
+    /// Build again what is in the caches and in the store
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+    /// Build below this directory [default: kitbag/work in the XDG cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) build_root: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompilerEnv {
+    /// Architecture to compile for
+    #[arg(long, value_name = "ARCH", default_value = "amd64")]
+    pub(crate) arch: Arch,
+    /// Look for the compiler's archive in this directory first; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sources: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Look {
+    #[command(flatten)]
+    pub(crate) store: StoreOption,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// A tool, a library or a generator
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) store: StoreOption,
+}
+
+impl StoreOption {
+    /// The store's directory.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.store.clone().unwrap_or_else(|| xdg("XDG_DATA_HOME", ".local/share").join("kitbag/store"))
+    }
+}
+
+impl Build {
+    /// Builds at a time.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
+/// Where caches are.
+pub(crate) fn cache_dir() -> PathBuf {
+    xdg("XDG_CACHE_HOME", ".cache").join("kitbag")
+}
+
+/// Where cargo keeps crates.
+pub(crate) fn cargo_home() -> PathBuf {
+    absolute("CARGO_HOME").unwrap_or_else(|| home().join(".cargo"))
+}
+
+/// A program on `PATH`.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
+}
+
+/// A directory of the XDG base directory specification: relative paths in its variables are to be ignored.
+fn xdg(variable: &str, below_home: &str) -> PathBuf {
+    absolute(variable).unwrap_or_else(|| home().join(below_home))
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn home() -> PathBuf {
+    env::home_dir().unwrap_or_else(|| PathBuf::from("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn architectures_are_divided_by_commas() {
+        let cli = Cli::try_parse_from(["kitbag-builder", "build", "strace", "--arch", "arm64,amd64"]).unwrap();
+        let Command::Build(build) = cli.command else { panic!("another command") };
+        assert_eq!((build.arch, build.names), (vec![Arch::Arm64, Arch::Amd64], vec!["strace".to_owned()]));
+        assert!(Cli::try_parse_from(["kitbag-builder", "build", "--arch", "mips"]).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! `oci-layout` and `index.json`: the two files by which everything else is found.
+
+use std::path::Path;
+
+use kitbag_toolsets::ToolRecord;
+#[cfg(feature = "build")]
+use kitbag_toolsets::generation::TOOL_TYPE;
+use kitbag_toolsets::generation::{GENERATION_TYPE, TOOL_ANNOTATION};
+use oci_spec::image::{Descriptor, ImageIndex, MediaType, OciLayout};
+
+use super::{StoreError, half_written};
+use crate::fs;
+
+pub(super) const LAYOUT: &str = "oci-layout";
+pub(super) const INDEX: &str = "index.json";
+pub(super) const BLOBS: &str = "blobs";
+pub(super) const SHA256: &str = "sha256";
+/// Held by who writes; OCI clients don't look at it.
+pub(super) const LOCK: &str = ".lock";
+pub(super) const VERSION: &str = "1.0.0";
+/// Annotation by which clients find a manifest in a layout (image specification, "pre-defined annotation keys").
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The descriptors of an `index.json`, in their order.
+pub(super) struct Index {
+    pub(super) descriptors: Vec<Descriptor>,
+}
+
+impl Index {
+    /// Descriptors of generations, oldest first.
+    pub(super) fn generations(&self) -> impl DoubleEndedIterator<Item = &Descriptor> {
+        self.descriptors.iter().filter(|descriptor| is_generation(descriptor))
+    }
+
+    /// Descriptors that others have put there.
+    #[cfg(feature = "build")]
+    pub(super) fn foreign(&self) -> impl Iterator<Item = &Descriptor> {
+        self.descriptors.iter().filter(|descriptor| !is_generation(descriptor) && !is(descriptor, TOOL_TYPE))
+    }
+}
+
+/// The record of the tool that a descriptor of a generation carries.
+pub(super) fn record(descriptor: &Descriptor) -> Option<ToolRecord> {
+    serde_json::from_str(descriptor.annotations().as_ref()?.get(TOOL_ANNOTATION)?).ok()
+}
+
+pub(super) fn is_generation(descriptor: &Descriptor) -> bool {
+    is(descriptor, GENERATION_TYPE)
+}
+
+fn is(descriptor: &Descriptor, artifact_type: &str) -> bool {
+    *descriptor.artifact_type() == Some(MediaType::Other(artifact_type.to_owned()))
+}
+
+/// Reads the layout at `dir`.
+pub(super) fn read(dir: &Path) -> Result<Index, StoreError> {
+    let Some(layout) = read_if_there(&dir.join(LAYOUT))? else {
+        return Err(absent(dir));
+    };
+    let layout: OciLayout = parse(&dir.join(LAYOUT), &layout)?;
+    if layout.image_layout_version() != VERSION {
+        let version = layout.image_layout_version().clone();
+        return Err(StoreError::UnsupportedVersion { dir: dir.to_owned(), version });
+    }
+    let Some(index) = read_if_there(&dir.join(INDEX))? else {
+        return Err(half_written(dir, format!("`{INDEX}` is missing")));
+    };
+    let index: ImageIndex = parse(&dir.join(INDEX), &index)?;
+    Ok(Index { descriptors: index.manifests().clone() })
+}
+
+/// What a directory without `oci-layout` is. A writer makes that file before the first blob, so that one who was
+/// stopped earlier has left a place where nothing is yet; blobs without it come from an unfinished copy.
+pub(super) fn absent(dir: &Path) -> StoreError {
+    let names = match fs::list(dir) {
+        Err(error) if error.is_not_found() => return StoreError::Missing(dir.to_owned()),
+        Err(error) => return StoreError::Fs(error),
+        Ok(names) => names,
+    };
+    let ours = |name: &String| matches!(name.as_str(), INDEX | BLOBS | LOCK) || name.starts_with(fs::TEMPORARY);
+    if !names.iter().all(ours) {
+        return StoreError::NotALayout(dir.to_owned());
+    }
+    match fs::list(&dir.join(BLOBS).join(SHA256)) {
+        Ok(blobs) if !blobs.is_empty() => half_written(dir, format!("`{LAYOUT}` is missing")),
+        _ => StoreError::Missing(dir.to_owned()),
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(StoreError::Fs(error)),
+    }
+}
+
+pub(super) fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|source| StoreError::UnreadableJson { path: path.to_owned(), source })
+}

@@ -1,0 +1,112 @@
+//! The program as people run it: what it says, and its exit codes. Nothing here needs a network or a compiler.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Runs the program in a house of its own; gives exit code, standard output and standard error.
+fn run(house: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+    let home = house.path().to_str().expect("temporary paths are text");
+    let output = Command::new(env!("CARGO_BIN_EXE_kitbag-builder"))
+        .args(arguments)
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .expect("the program starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it says text").replace(home, "~");
+    (output.status.code().expect("no signal ends it"), text(output.stdout), text(output.stderr))
+}
+
+fn house() -> TempDir {
+    tempfile::tempdir().expect("there is room for a directory")
+}
+
+/// What was said, without the times of progress.
+fn error_of((code, _, said): (i32, String, String)) -> String {
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with('[')).collect();
+    format!("{}\nexit {code}", lines.join("\n"))
+}
+
+#[test]
+fn an_unknown_tool_stops_everything_and_near_names_are_told() {
+    let house = house();
+    insta::assert_snapshot!(error_of(run(&house, &["build", "strcae", "--offline"])), @"
+        error: unknown tool `strcae`: did you mean `strace` or `trace`?
+        exit 2
+        ");
+    insta::assert_snapshot!(error_of(run(&house, &["show", "strcae"])), @"
+        error: there is no recipe `strcae`
+        hint: `kitbag-builder list` shows the tools
+        exit 2
+        ");
+}
+
+#[test]
+fn a_source_that_is_not_there_names_every_origin() {
+    let house = house();
+    let wheel = house
+        .path()
+        .join("ziglang-0.17.0-py3-none-manylinux_2_12_x86_64.manylinux2010_x86_64.musllinux_1_1_x86_64.whl");
+    std::fs::write(wheel, "not a wheel").unwrap();
+    let home = house.path().to_str().unwrap();
+    let said = run(&house, &["build", "strace", "--arch", "amd64", "--offline", "--sources", home]);
+    insta::assert_snapshot!(error_of(said), @"
+        error: cannot get `strace_6.1.orig.tar.xz` (SHA-256 2579e9cec37dbb786f6ea0bebd15f40dd561ef2bde2a2a2ecdce5963b01859fd):
+            directory `~`: it is not there
+            download cache `~/.cache/kitbag/sources`: it is not there
+            https://github.com/strace/strace/releases/download/v6.1/strace-6.1.tar.xz: not asked, because of --offline
+            https://strace.io/files/6.1/strace-6.1.tar.xz: not asked, because of --offline
+            apt's mirror, `pool/main/s/strace/strace_6.1.orig.tar.xz`: not asked, because of --offline
+        cannot get `certifi-2026.10.18-py3-none-any.whl` (SHA-256 73191c47aaa79da394e8fee2dbc2ec827432cab56311122c9e47abf79e390f62):
+            directory `~`: it is not there
+            download cache `~/.cache/kitbag/sources`: it is not there
+            pip, `certifi==2026.10.18`: not asked, because of --offline
+        cannot get `ziglang-0.17.0-py3-none-manylinux_2_12_x86_64.manylinux2010_x86_64.musllinux_1_1_x86_64.whl` (SHA-256 97079827064a7492cce5541ceb438ae8003ce1e54e399676da2d62fb7a5dc08b):
+            directory `~`: it has SHA-256 e7dc6be13be0055dd03d1fe10caf78db0daa6327eb1f5b08c3e2dc8c06431cd2
+            download cache `~/.cache/kitbag/sources`: it is not there
+            pip, `ziglang==0.17.0`: not asked, because of --offline
+        hint: a file with another hash is never used: compare it with upstream's signature
+        exit 3
+        ");
+    assert!(!house.path().join(".local").exists(), "no store is made");
+}
+
+#[test]
+fn a_store_that_is_not_there_does_not_verify() {
+    let house = house();
+    insta::assert_snapshot!(error_of(run(&house, &["verify"])), @"
+        error: there is no store at `~/.local/share/kitbag/store`: make one with `kitbag-builder build --store ~/.local/share/kitbag/store`
+        exit 5
+        ");
+}
+
+#[test]
+fn a_lock_must_be_readable() {
+    let house = house();
+    insta::assert_snapshot!(error_of(run(&house, &["build", "--locked", "--lock", "/nowhere"])), @"
+        error: cannot read `/nowhere`: No such file or directory (os error 2)
+        exit 6
+        ");
+    insta::assert_snapshot!(error_of(run(&house, &["build", "--arch", "mips"])), @"
+        error: invalid value 'mips' for '--arch <ARCH,...>': unknown architecture `mips`: `amd64` and `arm64` are known
+
+        For more information, try '--help'.
+        exit 2
+        ");
+}
+
+#[test]
+fn tools_are_listed_without_a_store() {
+    let house = house();
+    let (code, table, said) = run(&house, &["list"]);
+    assert_eq!((code, said.as_str()), (0, ""));
+    insta::assert_snapshot!(table, @"
+        TOOL         VERSION      LICENCE                          SIZE  COMMANDS
+        busybox      1.37.0       GPL-2.0-only                not built  busybox sh ash vi wget nc telnet ls and 43 more
+        dig          9.20.26      MPL-2.0                     not built  dig
+        htop         3.4.1        GPL-2.0-or-later            not built  htop
+        strace       6.1          LGPL-2.1-or-later           not built  strace
+        tcpdump      4.99.6       BSD-3-Clause                not built  tcpdump
+        ");
+}
