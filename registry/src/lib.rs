@@ -1,0 +1,20 @@
+//! An OCI registry that composes the image from the URL path: `/v2/strace/tcpdump/manifests/latest`.
+//!
+//! `route` reads the request, `images` composes, `body` has the layers, `respond` makes the response; `serve` is the
+//! thin shell of sockets around them. It knows nothing of Kubernetes and links nothing of the compiler driver.
+
+pub mod body;
+pub mod conditional;
+pub mod error;
+pub mod handlers;
+pub mod images;
+mod listing;
+pub mod negotiate;
+pub mod respond;
+pub mod route;
+pub mod serve;
+#[cfg(test)]
+mod testing;
+
+pub use error::{Error, RequestError};
+pub use handlers::Registry;
