@@ -1,0 +1,3 @@
+//! The commands: each puts the parts together and says what happens.
+
+pub(crate) mod debug;

@@ -1,0 +1,27 @@
+//! `kubectl kitbag`: from a pod's name to a prompt beside its process.
+//!
+//! The way of a command: [`target`] (what the user meant) → [`image`] (which tools, which digest, what they need) →
+//! [`plan`] (the container, a pure function) → [`inject`] and [`wait`] (the API) → [`session`] (the terminal).
+//! Nothing here knows how layers are made.
+
+#![forbid(unsafe_code)]
+
+pub mod channel;
+mod cli;
+mod cluster;
+mod commands;
+pub mod error;
+pub mod image;
+pub mod inject;
+pub mod plan;
+pub mod privileges;
+pub mod progress;
+pub mod refusal;
+pub mod session;
+pub mod target;
+mod terminal;
+pub mod tools;
+pub mod wait;
+
+pub use cli::run;
+pub use error::{Error, Kind};
