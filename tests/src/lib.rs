@@ -1,0 +1,25 @@
+//! What the end-to-end tests and the demonstration stand on: a real one-node Kubernetes in private namespaces, a
+//! workload that is hard to debug, a registry, a DNS server, and a terminal to type on. No test lives here.
+//!
+//! A program that starts a [`Node`] calls [`machine::enter`] first thing in `main`: the node's own processes are that
+//! same program, started again.
+#![forbid(unsafe_code)]
+
+pub mod cache;
+mod cgroups;
+pub mod dns;
+mod error;
+pub mod image;
+pub mod machine;
+pub mod node;
+pub mod packages;
+mod pki;
+pub mod programs;
+pub mod registry;
+mod services;
+mod state;
+pub mod term;
+pub mod workload;
+
+pub use error::{Error, Result};
+pub use node::{Node, Options};

@@ -1,0 +1,63 @@
+//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `down`. Each does all the set-up that it needs.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod check;
+mod demo;
+mod progress;
+mod shown;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a task returns: its errors are texts for the person who started it.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The tasks of kitbag", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the tools, serve them, start a one-node Kubernetes, and debug a pod in it
+    Demo {
+        /// Leave everything up, and print how to use it by hand; `cargo xtask down` ends it
+        #[arg(long)]
+        keep: bool,
+    },
+    /// End what `demo --keep` left up
+    Down,
+    /// Everything that decides whether a change lands
+    Test,
+    /// Sizes and speeds, as a table and as JSON
+    Bench {
+        /// Where to write the JSON
+        #[arg(long, default_value = "target/bench.json")]
+        json: std::path::PathBuf,
+    },
+    /// Check the dependencies against the advisories that are published (needs the internet)
+    Advisories,
+}
+
+fn main() -> ExitCode {
+    kitbag_tests::machine::enter();
+    let result = match Arguments::parse().task {
+        Task::Demo { keep } => demo::run(keep),
+        Task::Down => demo::down(),
+        Task::Test => check::run(),
+        Task::Bench { json } => bench::run(&json),
+        Task::Advisories => check::advisories(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
