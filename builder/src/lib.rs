@@ -12,6 +12,8 @@ pub mod build;
 #[cfg(feature = "build")]
 pub mod cargo;
 #[cfg(feature = "build")]
+pub mod cargo_env;
+#[cfg(feature = "build")]
 pub mod elf;
 #[cfg(feature = "build")]
 pub mod engine;

@@ -7,10 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use kitbag_toolsets::Arch;
 use kitbag_toolsets::recipe::Source;
 
-use crate::environment::Machine;
 use crate::fs::{self, At as _, FsError};
 use crate::unpack::{self, UnpackError};
 
@@ -76,41 +74,6 @@ pub fn wrappers(triple: &str, build: &str) -> Vec<(&'static str, String)> {
         ("ld", "#!/bin/sh\nexec zig ld.lld \"$@\"\n".to_owned()),
         ("ranlib", "#!/bin/sh\nexec zig ranlib \"$@\"\n".to_owned()),
         ("strip", "#!/bin/sh\nexit 0\n".to_owned()),
-    ]
-}
-
-/// The wrappers by which cargo's build scripts compile C for `arch`: name and script. They compile only; Rust links.
-#[must_use]
-pub fn cargo_wrappers(arch: Arch) -> Vec<(&'static str, String)> {
-    let triple = Machine::Target(arch).triple();
-    vec![
-        ("ar", "#!/bin/sh\nexec zig ar \"$@\"\n".to_owned()),
-        // Rust's name of the target is not zig's.
-        (
-            "cc",
-            format!(
-                "#!/bin/sh\nfor argument; do\n  shift\n  case $argument in\n    --target=*) ;;\n    \
-                 *) set -- \"$@\" \"$argument\" ;;\n  esac\ndone\n\
-                 exec zig cc -target {triple} -fno-sanitize=undefined -ffunction-sections -fdata-sections \"$@\"\n"
-            ),
-        ),
-    ]
-}
-
-/// The variables that make cargo's build scripts use the wrappers in the directory `wrappers`, beside what is on `path`.
-#[must_use]
-pub fn cargo_variables(arch: Arch, wrappers: &Path, zig: &Zig, path: &str) -> Vec<(String, String)> {
-    let target = match arch {
-        Arch::Amd64 => "x86_64_unknown_linux_musl",
-        Arch::Arm64 => "aarch64_unknown_linux_musl",
-    };
-    let wrapper = |name: &str| wrappers.join(name).display().to_string();
-    vec![
-        (format!("AR_{target}"), wrapper("ar")),
-        (format!("CC_{target}"), wrapper("cc")),
-        ("PATH".to_owned(), format!("{path}:{}", zig.bin.display())),
-        ("ZIG_GLOBAL_CACHE_DIR".to_owned(), zig.cache.display().to_string()),
-        ("ZIG_LOCAL_CACHE_DIR".to_owned(), zig.cache.display().to_string()),
     ]
 }
 
@@ -206,22 +169,6 @@ mod tests {
     }
 
     #[test]
-    fn cargo_is_told_where_the_compiler_is() {
-        let zig = Zig { bin: "/zig/bin".into(), cache: "/zig.cache".into() };
-        let lines: Vec<String> = cargo_variables(Arch::Arm64, Path::new("/w"), &zig, "/usr/bin")
-            .into_iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        insta::assert_snapshot!(lines.join("\n"), @r"
-        AR_aarch64_unknown_linux_musl=/w/ar
-        CC_aarch64_unknown_linux_musl=/w/cc
-        PATH=/usr/bin:/zig/bin
-        ZIG_GLOBAL_CACHE_DIR=/zig.cache
-        ZIG_LOCAL_CACHE_DIR=/zig.cache
-        ");
-    }
-
-    #[test]
     fn link_flags_come_only_when_linking() {
         let dir = tempfile::tempdir().unwrap();
         write_program(&dir.path().join("zig"), "#!/bin/sh\necho \"$@\"\n").unwrap();
@@ -236,10 +183,10 @@ mod tests {
                 .unwrap();
             String::from_utf8(output.stdout).unwrap()
         };
-        insta::assert_snapshot!(run(&["cc", "-c", "a b.c"]), @"cc -target t -Os -fno-sanitize=undefined -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -c a b.c");
-        insta::assert_snapshot!(run(&["cc", "a.o", "-o", "a"]), @"cc -target t -Os -fno-sanitize=undefined -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -static -s -Wl,--gc-sections -Wl,--build-id=none a.o -o a -static");
-        insta::assert_snapshot!(run(&["c++", "a.o"]), @"c++ -target t -Os -fno-sanitize=undefined -fno-stack-protector -ffunction-sections -fdata-sections -static -s -Wl,--gc-sections -Wl,--build-id=none a.o -static");
-        insta::assert_snapshot!(run(&["buildcc", "-g", "-O2", "a b.c"]), @"cc -target b -Os -fno-sanitize=undefined -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -static -s -Wl,--gc-sections -Wl,--build-id=none a b.c -static");
+        insta::assert_snapshot!(run(&["cc", "-c", "a b.c"]), @"cc -target t -Os -Xclang -Oz -fomit-frame-pointer -fno-sanitize=undefined -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -c a b.c");
+        insta::assert_snapshot!(run(&["cc", "a.o", "-o", "a"]), @"cc -target t -Os -Xclang -Oz -fomit-frame-pointer -fno-sanitize=undefined -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -static -s -Wl,--gc-sections -Wl,--build-id=none a.o -o a -static");
+        insta::assert_snapshot!(run(&["c++", "a.o"]), @"c++ -target t -Os -Xclang -Oz -fomit-frame-pointer -fno-sanitize=undefined -fno-stack-protector -ffunction-sections -fdata-sections -static -s -Wl,--gc-sections -Wl,--build-id=none a.o -static");
+        insta::assert_snapshot!(run(&["buildcc", "-g", "-O2", "a b.c"]), @"cc -target b -Os -Xclang -Oz -fomit-frame-pointer -fno-sanitize=undefined -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -static -s -Wl,--gc-sections -Wl,--build-id=none a b.c -static");
         insta::assert_snapshot!(run(&["hostcc", "-lgcc_s", "a b.o"]), @"cc -target x86_64-linux-gnu -lunwind a b.o");
     }
 }

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use kitbag_builder::cargo_env::{cargo_variables, cargo_wrappers};
 use kitbag_builder::engine::{Event, Observer as _};
 use kitbag_builder::fs;
 use kitbag_builder::process::Interrupt;
 use kitbag_builder::sources::{Fetcher, Internet, InternetConfig};
-use kitbag_builder::toolchain::{Zig, cargo_variables, cargo_wrappers, write_program, zig_source};
+use kitbag_builder::toolchain::{Zig, write_program, zig_source};
 
 use crate::cli::{self, CompilerEnv};
 use crate::output::{CommandError, Kind};

@@ -62,5 +62,10 @@ fn append(builder: &mut Builder<Vec<u8>>, path: &str, entry: &Entry, source_date
 /// What a reader that knows no extended headers sees instead: the characters that fit.
 fn shortened(path: &str) -> String {
     let ascii = |character: char| if character.is_ascii() { character } else { '_' };
-    path.chars().map(ascii).take(FIELD).collect()
+    let cut: String = path.chars().map(ascii).take(FIELD).collect();
+    // What is left of a last component may be `.` or `..`, which would lead elsewhere.
+    match cut.rsplit_once('/') {
+        Some((parent, last @ ("." | ".."))) => format!("{parent}/{}", "_".repeat(last.len())),
+        _ => cut,
+    }
 }
