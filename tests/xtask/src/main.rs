@@ -1,4 +1,4 @@
-//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `down`. Each does all the set-up that it needs.
+//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `release`, `down`. Each does all the set-up that it needs.
 
 #![forbid(unsafe_code)]
 
@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod demo;
 mod progress;
+mod release;
 mod shown;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Task {
         #[arg(long, default_value = "target/bench.json")]
         json: std::path::PathBuf,
     },
+    /// kitbag's own programs as they ship: static, small, for amd64 and arm64
+    Release,
     /// Check the dependencies against the advisories that are published (needs the internet)
     Advisories,
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Down => demo::down(),
         Task::Test => check::run(),
         Task::Bench { json } => bench::run(&json),
+        Task::Release => release::run(),
         Task::Advisories => check::advisories(),
     };
     match result {
