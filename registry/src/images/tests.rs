@@ -124,7 +124,7 @@ fn errors_are_those_of_the_newest_generation() {
     insta::assert_snapshot!(texts.join("\n"), @r"
     unknown tool `strac`: did you mean `strace`?
     unknown tool `dgi`: did you mean `dig`?
-    unknown tool `kubernetes`
+    unknown tool `kubernetes`: nothing here has a name like it
     no platform has all of these tools: linux/amd64 lacks `lsof`; linux/arm64 lacks `tcpdump`
     a client that accepts no image index gets linux/amd64, which lacks `lsof`; accept `application/vnd.oci.image.index.v1+json`
     ");

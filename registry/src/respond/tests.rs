@@ -191,7 +191,7 @@ fn every_error_is_oci_json_with_the_same_warning() {
     404 UNSUPPORTED nothing is served under `/metrics\"\\`: images are under `/v2/<tool>/<tool>/manifests/latest`
     400 NAME_INVALID component 2 of the image path: `..` is not a name: it must begin and end with a letter or a digit
         {"component":"..","position":2}
-    400 NAME_INVALID component 1 of the image path: `strace%2Fdig` is not a name: names are in small letters
+    400 NAME_INVALID component 1 of the image path: `strace%2Fdig` is not a name: percent-encoding has no place in a name
         {"component":"strace%2Fdig","position":1}
     400 NAME_INVALID the image path has 65 names; 64 are allowed: use a named set
     400 DIGEST_INVALID `sha256:abc` is not a digest: write `sha256:` and 64 hexadecimal digits (0-9, a-f)
