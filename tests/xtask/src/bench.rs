@@ -44,9 +44,24 @@ enum Goal {
     AtLeast(f64),
 }
 
-/// Measures everything, prints the table and writes the JSON.
-pub(crate) fn run(json: &Path) -> Result {
-    let mut progress = Progress::new(5);
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Sizes of layers
+    Sizes,
+    /// Seconds to build, cold and warm
+    Builds,
+    /// Manifests per second, beside docker-registry
+    Manifests,
+    /// Command to first output, beside kubectl debug
+    Prompt,
+}
+
+/// Measures, prints the table and writes the JSON.
+pub(crate) fn run(parts: &[Part], json: &Path) -> Result {
+    let all = [Part::Sizes, Part::Builds, Part::Manifests, Part::Prompt];
+    let parts = if parts.is_empty() { &all } else { parts };
+    let mut progress = Progress::new(1 + parts.len());
     let (programs, store) = progress.step("packages, programs and the store", || -> Result<_> {
         set_up()?;
         packages::install(&["docker-registry", "wrk"], &mut say)?;
@@ -54,11 +69,19 @@ pub(crate) fn run(json: &Path) -> Result {
         let store = programs::store(&programs, true)?;
         Ok((programs, store))
     })?;
-    let mut figures = progress.step("sizes", || sizes(&store))?;
-    figures.extend(progress.step("builds", || builds(&programs))?);
-    figures.extend(progress.step("manifests, beside docker-registry", || load::measure(&programs, &store))?);
-    figures
-        .extend(progress.step("command to first output, beside kubectl debug", || prompt::measure(&programs, &store))?);
+    let mut figures = Vec::new();
+    for part in parts {
+        figures.extend(match part {
+            Part::Sizes => progress.step("sizes", || sizes(&store))?,
+            Part::Builds => progress.step("builds", || builds(&programs))?,
+            Part::Manifests => {
+                progress.step("manifests, beside docker-registry", || load::measure(&programs, &store))?
+            }
+            Part::Prompt => {
+                progress.step("command to first output, beside kubectl debug", || prompt::measure(&programs, &store))?
+            }
+        });
+    }
     print_table(&figures);
     let path = programs::workspace().join(json);
     fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;

@@ -37,6 +37,8 @@ enum Task {
     Test,
     /// Sizes and speeds, as a table and as JSON
     Bench {
+        /// What to measure; everything if nothing is named
+        parts: Vec<bench::Part>,
         /// Where to write the JSON
         #[arg(long, default_value = "target/bench.json")]
         json: std::path::PathBuf,
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
         Task::Demo { keep } => demo::run(keep),
         Task::Down => demo::down(),
         Task::Test => check::run(),
-        Task::Bench { json } => bench::run(&json),
+        Task::Bench { parts, json } => bench::run(&parts, &json),
         Task::Release => release::run(),
         Task::Advisories => check::advisories(),
     };
