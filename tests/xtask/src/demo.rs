@@ -35,7 +35,7 @@ kitbag demo. It will, all on this machine and in namespaces of its own:
   5. debug the pod: count its system calls, capture its packets, ask its DNS, open a shell beside it
   6. show what that cost
 The first run compiles Kubernetes too, some twenty minutes in all on two cores; later ones take about a minute.
-Caches stay in the user's cache directory and are safe to delete; nothing else stays.";
+What it installs stays, and caches in the user's cache directory, safe to delete; nothing else stays.";
 
 /// Runs the demonstration. With `keep`, leaves it up.
 pub(crate) fn run(keep: bool) -> Result {
