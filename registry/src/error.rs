@@ -50,7 +50,7 @@ pub enum Error {
 pub enum RequestError {
     /// The request means nothing here.
     #[error(transparent)]
-    Route(RouteError),
+    Route(#[from] RouteError),
     /// A name of the image path means nothing.
     #[error(transparent)]
     UnknownName(UnknownName),

@@ -1,7 +1,7 @@
 //! Requests answered: what a route names, looked up and made a response. Knows no sockets.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Response};
 use kitbag_builder::store::Store;
 use kitbag_toolsets::{Generation, ImagePath};
 use oci_spec::image::Digest;
@@ -13,7 +13,7 @@ use crate::images::{Blob, Images};
 use crate::listing::page_of;
 use crate::negotiate::{Form, form};
 use crate::respond;
-use crate::route::{self, Page, Reference, Route};
+use crate::route::{Page, Reference, Route};
 
 /// A registry over one store.
 #[derive(Debug)]
@@ -39,28 +39,22 @@ impl Registry {
     }
 
     /// The response to a request. That to `HEAD` has the body of that to `GET`, which must not be sent.
-    pub async fn respond<B>(&self, request: &Request<B>) -> Response<Bytes> {
-        let uri = request.uri();
-        let answer = match route::parse(request.method(), uri.path(), uri.query()) {
-            Ok(route) => self.answer(route, request.method(), request.headers()).await,
-            Err(error) => Err(RequestError::Route(error)),
-        };
-        answer.unwrap_or_else(|error| respond::error(&error))
-    }
-
-    async fn answer(
+    ///
+    /// # Errors
+    /// [`RequestError`], which `respond` turns into a response.
+    pub async fn answer(
         &self,
-        route: Route,
+        route: &Route,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response<Bytes>, RequestError> {
         match route {
             Route::Base => Ok(respond::base()),
-            Route::Manifest { path, reference } => self.manifest(&path, &reference, headers),
-            Route::Blob { path, digest } => self.blob(&path, &digest, method, headers).await,
-            Route::Tags { path, page } => self.tags(path, &page),
+            Route::Manifest { path, reference } => self.manifest(path, reference, headers),
+            Route::Blob { path, digest } => self.blob(path, digest, method, headers).await,
+            Route::Tags { path, page } => self.tags(path, page),
             Route::Referrers { artifact_type, .. } => Ok(respond::referrers(artifact_type.is_some())),
-            Route::Catalog { page } => Ok(self.catalog(&page)),
+            Route::Catalog { page } => Ok(self.catalog(page)),
         }
     }
 
@@ -97,11 +91,11 @@ impl Registry {
         respond::blob(&content, headers, *method == Method::GET)
     }
 
-    fn tags(&self, path: ImagePath, page: &Page) -> Result<Response<Bytes>, RequestError> {
-        let tags = self.images.tags(&path)?;
+    fn tags(&self, path: &ImagePath, page: &Page) -> Result<Response<Bytes>, RequestError> {
+        let tags = self.images.tags(path)?;
         let (tags, next) = page_of(&tags, page);
         let body = json!({ "name": path.to_string(), "tags": tags });
-        Ok(respond::list(&body, next.map(|page| Route::Tags { path, page }).as_ref()))
+        Ok(respond::list(&body, next.map(|page| Route::Tags { path: path.clone(), page }).as_ref()))
     }
 
     fn catalog(&self, page: &Page) -> Response<Bytes> {

@@ -1,14 +1,16 @@
 //! An OCI registry that composes the image from the URL path: `/v2/strace/tcpdump/manifests/latest`.
 //!
-//! `route` reads the request, `images` composes, `body` has the layers, `respond` makes the response; `serve` is the
-//! thin shell of sockets around them. It knows nothing of Kubernetes and links nothing of the compiler driver.
+//! `route` reads the request, `images` composes, `body` has the layers, `respond` makes the response; `exchange` is what
+//! happens for each request, and `serve` the thin shell of sockets around it. It knows nothing of Kubernetes and links nothing of the compiler driver.
 
 pub mod body;
 pub mod conditional;
 pub mod error;
+pub mod exchange;
 pub mod handlers;
 pub mod images;
 mod listing;
+pub mod metrics;
 pub mod negotiate;
 pub mod respond;
 pub mod route;
@@ -17,4 +19,6 @@ pub mod serve;
 mod testing;
 
 pub use error::{Error, RequestError};
+pub use exchange::Service;
 pub use handlers::Registry;
+pub use metrics::Metrics;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use kitbag_builder::store::Store;
 use kitbag_registry::serve::{Ending, listen, serve};
-use kitbag_registry::{Error, Registry};
+use kitbag_registry::{Error, Registry, Service};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -84,7 +84,8 @@ fn run(store: &std::path::Path, address: SocketAddr) -> Result<Ending, Error> {
         let listener = listen(address).await?;
         announce(listener.local_addr().unwrap_or(address), &registry);
         let (stop, stopped) = oneshot::channel();
-        let serving = serve(listener, registry, async {
+        let service = Arc::new(Service { registry, metrics: Arc::default() });
+        let serving = serve(listener, service, async {
             let _ = stopped.await;
         });
         let twice = async {

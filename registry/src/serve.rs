@@ -1,4 +1,4 @@
-//! Sockets: accepting connections, HTTP on them, limits, the access log, and an end without a cut.
+//! Sockets: accepting connections, HTTP on them, limits, and an end without a cut.
 
 use std::convert::Infallible;
 use std::io;
@@ -6,11 +6,9 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Response};
-use http_body_util::Full;
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,13 +17,9 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tracing::Level;
 
 use crate::error::Error;
-use crate::handlers::Registry;
-
-/// Target of the access log, for filters.
-pub const ACCESS_LOG: &str = "kitbag_registry::access";
+use crate::exchange::{Client, Service};
 
 /// Connections at a time. More wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 4096;
@@ -65,16 +59,16 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     })
 }
 
-/// Serves the registry until `stop` is there, then finishes what has begun.
-pub async fn serve(listener: TcpListener, registry: Arc<Registry>, stop: impl Future<Output = ()>) -> Ending {
+/// Serves until `stop` is there, then finishes what has begun.
+pub async fn serve(listener: TcpListener, service: Arc<Service>, stop: impl Future<Output = ()>) -> Ending {
     let connections = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let http = Arc::new(http());
     let accepting = async {
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-            let stream = accept(&listener).await;
-            let connection = connection(stream, Arc::clone(&http), Arc::clone(&registry), connections.watcher());
+            let (stream, client) = accept(&listener).await;
+            let connection = connection(stream, client, Arc::clone(&http), Arc::clone(&service), connections.watcher());
             tokio::spawn(async move {
                 connection.await;
                 drop(permit);
@@ -112,10 +106,10 @@ fn http() -> auto::Builder<TokioExecutor> {
 }
 
 /// The next connection. Whatever keeps one from being accepted passes: the client gave up, or files are short.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Client) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, address)) => return (stream, Client::Address(address.ip())),
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!("cannot accept connections for now: {error}");
@@ -132,19 +126,20 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 async fn connection(
     stream: TcpStream,
+    client: Client,
     http: Arc<auto::Builder<TokioExecutor>>,
-    registry: Arc<Registry>,
+    service: Arc<Service>,
     watcher: Watcher,
 ) {
     // Where this fails the connection is gone already, which is seen soon enough.
     let _ = stream.set_nodelay(true);
     let asked = AtomicBool::new(false);
-    let service = service_fn(|request: Request<Incoming>| {
+    let answer = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let registry = Arc::clone(&registry);
-        async move { Ok::<_, Infallible>(exchange(&registry, &request).await) }
+        let service = Arc::clone(&service);
+        async move { Ok::<_, Infallible>(service.exchange(client, &request).await) }
     });
-    let serving = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+    let serving = watcher.watch(http.serve_connection(TokioIo::new(stream), answer));
     tokio::select! {
         biased;
         result = pin!(serving) => {
@@ -163,24 +158,4 @@ async fn silence(asked: &AtomicBool) {
     if asked.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }
-}
-
-async fn exchange(registry: &Registry, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let logged = tracing::enabled!(target: ACCESS_LOG, Level::INFO);
-    let begin = logged.then(Instant::now);
-    let (head, mut body) = registry.respond(request).await.into_parts();
-    if request.method() == Method::HEAD {
-        body.clear();
-    }
-    if let Some(begin) = begin {
-        tracing::info!(
-            target: ACCESS_LOG,
-            method = request.method().as_str(),
-            path = request.uri().path(),
-            status = head.status.as_u16(),
-            bytes = body.len(),
-            us = begin.elapsed().as_micros() as u64,
-        );
-    }
-    Response::from_parts(head, Full::new(body))
 }

@@ -16,8 +16,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kitbag_builder::store::Store;
-use kitbag_registry::Registry;
 use kitbag_registry::serve::{Ending, listen, serve};
+use kitbag_registry::{Registry, Service};
 use kitbag_toolsets::canonical::sha256_hex;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -44,7 +44,10 @@ impl Server {
                 let stop = async {
                     let _ = stopped.await;
                 };
-                serve(listener, Arc::new(Registry::new(store)), stop).await
+                {
+                    let service = Service { registry: Arc::new(Registry::new(store)), metrics: Arc::default() };
+                    serve(listener, Arc::new(service), stop).await
+                }
             })
         });
         Self { address: told.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
