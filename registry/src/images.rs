@@ -3,11 +3,11 @@
 //! Composition is a function of a generation and a set, so nothing has to be remembered: the cache only saves work.
 //! A digest is looked for in every generation, so that a replica which never saw the tag finds it too.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kitbag_toolsets::generation::BlobRef;
-use kitbag_toolsets::{Arch, Document, Generation, GenerationId, ImagePath, Name, ToolSet};
-use oci_spec::image::Digest;
+use kitbag_toolsets::{Arch, Document, Generation, GenerationId, ImagePath, Layer, Name, PlatformImage, ToolSet};
+use oci_spec::image::{Digest, MediaType};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
@@ -32,17 +32,24 @@ pub struct Images {
 /// An image, as it is served.
 #[derive(Debug)]
 pub struct Image {
-    index: Content,
+    index: Served,
     platforms: Vec<Platform>,
-    layers: Vec<BlobRef>,
 }
 
 #[derive(Debug)]
 struct Platform {
     arch: Arch,
-    config: Content,
-    gzip: Content,
-    zstd: Content,
+    config: Served,
+    gzip: Served,
+    zstd: Served,
+    layers: Vec<Arc<Layer>>,
+}
+
+/// A document, and what is sent of it: made when it is first asked for, since most are not.
+#[derive(Debug)]
+struct Served {
+    document: Document,
+    content: OnceLock<Content>,
 }
 
 /// What a blob's digest names.
@@ -89,7 +96,7 @@ impl Images {
     /// # Errors
     /// [`RequestError`]: no such tag, no such tool, no platform that has all of them.
     pub fn index_by_tag(&self, path: &ImagePath, tag: &Tag) -> Result<Content, RequestError> {
-        Ok(self.image(self.tagged(path, tag)?, path)?.index.clone())
+        Ok(self.image(self.tagged(path, tag)?, path)?.index.get())
     }
 
     /// The manifest of that image for linux/amd64, with gzip layers.
@@ -100,7 +107,7 @@ impl Images {
         let generation = self.tagged(path, tag)?;
         let image = self.image(generation, path)?;
         match image.platforms.iter().find(|platform| platform.arch == Arch::Amd64) {
-            Some(platform) => Ok(platform.gzip.clone()),
+            Some(platform) => Ok(platform.gzip.get()),
             None => Err(RequestError::DefaultPlatform(lacking(generation, path, Arch::Amd64)?)),
         }
     }
@@ -204,45 +211,50 @@ fn lacking(generation: &Generation, path: &ImagePath, arch: Arch) -> Result<Vec<
 impl Image {
     fn manifest(&self, digest: &Digest) -> Option<Content> {
         let manifests = self.platforms.iter().flat_map(|platform| [&platform.gzip, &platform.zstd]);
-        std::iter::once(&self.index).chain(manifests).find(|content| names(digest, content)).cloned()
+        std::iter::once(&self.index).chain(manifests).find(|served| served.document.digest == *digest).map(Served::get)
     }
 
     fn blob(&self, digest: &Digest) -> Option<Blob> {
         let mut configs = self.platforms.iter().map(|platform| &platform.config);
-        let layer = || self.layers.iter().find(|layer| layer.digest == *digest).cloned();
-        match configs.find(|content| names(digest, content)) {
-            Some(config) => Some(Blob::Config(config.clone())),
-            None => layer().map(Blob::Layer),
+        if let Some(config) = configs.find(|config| config.document.digest == *digest) {
+            return Some(Blob::Config(config.get()));
         }
+        let layers = self.platforms.iter().flat_map(|platform| &platform.layers);
+        let mut blobs = layers.flat_map(|layer| [&layer.gzip, &layer.zstd]);
+        blobs.find(|blob| blob.digest == *digest).cloned().map(Blob::Layer)
     }
-}
-
-fn names(digest: &Digest, content: &Content) -> bool {
-    digest.as_ref().as_bytes() == content.digest()
 }
 
 impl From<kitbag_toolsets::Image> for Image {
     fn from(image: kitbag_toolsets::Image) -> Self {
-        let manifest = |document: Document| {
-            let media_type = document.media_type.to_string();
-            Content::new(document.bytes.into(), &media_type, document.digest.as_ref())
+        let platform = |platform: PlatformImage| Platform {
+            arch: platform.arch,
+            config: platform.config.into(),
+            gzip: platform.gzip.into(),
+            zstd: platform.zstd.into(),
+            layers: platform.layers,
         };
-        let config = |document: Document| Content::new(document.bytes.into(), BLOB_TYPE, document.digest.as_ref());
-        let layers = image.platforms.iter().flat_map(|platform| &platform.layers);
-        Self {
-            layers: layers.flat_map(|layer| [layer.gzip.clone(), layer.zstd.clone()]).collect(),
-            index: manifest(image.index),
-            platforms: image
-                .platforms
-                .into_iter()
-                .map(|platform| Platform {
-                    arch: platform.arch,
-                    config: config(platform.config),
-                    gzip: manifest(platform.gzip),
-                    zstd: manifest(platform.zstd),
-                })
-                .collect(),
-        }
+        Self { index: image.index.into(), platforms: image.platforms.into_iter().map(platform).collect() }
+    }
+}
+
+impl Served {
+    fn get(&self) -> Content {
+        let make = || {
+            let Document { bytes, digest, media_type } = &self.document;
+            match media_type {
+                // A config is asked for as a blob.
+                MediaType::ImageConfig => Content::new(bytes.clone(), BLOB_TYPE, digest.as_ref()),
+                manifest => Content::new(bytes.clone(), manifest.as_ref(), digest.as_ref()),
+            }
+        };
+        self.content.get_or_init(make).clone()
+    }
+}
+
+impl From<Document> for Served {
+    fn from(document: Document) -> Self {
+        Self { document, content: OnceLock::new() }
     }
 }
 
@@ -250,11 +262,12 @@ impl Weighter<Key, Arc<Image>> for Weight {
     /// Bytes of the documents, and about what is kept beside them: headers, keys, digests of layers.
     fn weight(&self, key: &Key, image: &Arc<Image>) -> u64 {
         const PER_DOCUMENT: usize = 512;
-        const PER_LAYER: usize = 128;
+        const PER_LAYER: usize = 16;
         const PER_NAME: usize = 40;
         let documents = image.platforms.iter().flat_map(|platform| [&platform.config, &platform.gzip, &platform.zstd]);
-        let documents = documents.chain([&image.index]).map(|content| content.bytes.len() + PER_DOCUMENT);
-        let rest = image.layers.len() * PER_LAYER + key.set.tools().len() * PER_NAME;
+        let documents = documents.chain([&image.index]).map(|served| served.document.bytes.len() + PER_DOCUMENT);
+        let layers = image.platforms.iter().map(|platform| platform.layers.len()).sum::<usize>();
+        let rest = layers * PER_LAYER + key.set.tools().len() * PER_NAME;
         (documents.sum::<usize>() + rest) as u64
     }
 }

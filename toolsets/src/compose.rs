@@ -2,19 +2,26 @@
 //!
 //! A pure function: the same generation and set give the same bytes in the registry, the builder and the plugin.
 //! (OCI image specification 1.1: "image configuration", "image manifest", "image index".)
+//!
+//! The documents are canonical JSON (see [`crate::canonical`]), but written straight down, key after key in their order:
+//! a registry composes while a client waits. What depends on one layer alone is written once, when it is first wanted.
 
-use std::collections::BTreeMap;
+mod draft;
+mod fragments;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use oci_spec::image::{Digest, MediaType};
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::canonical;
-use crate::generation::{BlobRef, Generation, ToolRecord, sha256_digest};
+use crate::generation::{BlobRef, Generation, Layer, ToolRecord};
 use crate::names::Name;
 use crate::platform::Arch;
 use crate::resolve::ToolSet;
+use draft::Draft;
+pub(crate) use fragments::Fragments;
 
 /// Annotation: the tools and their versions, `strace=6.1 tcpdump=4.99.6`.
 pub const TOOLS_ANNOTATION: &str = "dev.kitbag.tools";
@@ -22,8 +29,6 @@ pub const TOOLS_ANNOTATION: &str = "dev.kitbag.tools";
 pub const NEEDS_ANNOTATION: &str = "dev.kitbag.needs";
 /// Annotation: the generation's id.
 pub const GENERATION_ANNOTATION: &str = "dev.kitbag.generation";
-/// Annotation of the descriptors of zstd manifests, as containers/image reads and writes it.
-const ZSTD_ANNOTATION: &str = "io.github.containers.compression.zstd";
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const CERTIFICATES: &str = "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt";
@@ -41,7 +46,7 @@ pub enum Compression {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// What is served.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// SHA-256 of the bytes.
     pub digest: Digest,
     /// Media type of the bytes.
@@ -72,7 +77,7 @@ pub struct PlatformImage {
     /// Manifest with zstd layers.
     pub zstd: Document,
     /// The layers: base first, then the tools by rank.
-    pub layers: Vec<ToolRecord>,
+    pub layers: Vec<Arc<Layer>>,
 }
 
 /// Why there is no such image.
@@ -100,148 +105,113 @@ impl Generation {
     /// # Errors
     /// [`ComposeError`] where no platform can have it.
     pub fn compose(&self, set: &ToolSet) -> Result<Image, ComposeError> {
-        let mut platforms = Vec::new();
+        let mut platforms = Vec::with_capacity(Arch::ALL.len());
         let mut lacking = Vec::new();
+        // What the manifests and the index begin with; most often the same for all platforms.
+        let mut annotations: Option<Draft> = None;
         for arch in Arch::ALL {
             let Some(base) = self.base().get(&arch) else { continue };
-            let record = |tool: &Name| self.tools().get(tool).and_then(|platforms| platforms.get(&arch));
-            let missing: Vec<Name> = set.tools().iter().filter(|tool| record(tool).is_none()).cloned().collect();
-            if missing.is_empty() {
-                let layers: Vec<&ToolRecord> =
-                    std::iter::once(base).chain(set.tools().iter().filter_map(record)).collect();
-                platforms.push(self.platform_image(arch, &layers));
-            } else {
-                lacking.push((arch, missing));
+            let layer = |tool: &Name| self.tools().get(tool).and_then(|platforms| platforms.get(&arch));
+            let tools = set.tools().iter().filter_map(layer);
+            let layers: Vec<Arc<Layer>> = std::iter::once(base).chain(tools).cloned().collect();
+            if layers.len() <= set.tools().len() {
+                lacking.push((arch, set.tools().iter().filter(|tool| layer(tool).is_none()).cloned().collect()));
+                continue;
             }
+            let mut own = self.annotations(&layers);
+            let common = match &mut annotations {
+                Some(first) if first.text() == own.text() => first,
+                Some(_) => &mut own,
+                None => annotations.insert(own),
+            };
+            platforms.push(platform_image(arch, layers, common));
         }
-        match (platforms.is_empty(), lacking.is_empty()) {
-            (false, _) => Ok(Image { index: self.index(&platforms), platforms }),
-            (true, true) => Err(ComposeError::NoBase),
-            (true, false) => Err(ComposeError::NoPlatform(lacking)),
-        }
-    }
-
-    fn platform_image(&self, arch: Arch, layers: &[&ToolRecord]) -> PlatformImage {
-        let config = config(arch, layers);
-        let manifest = |compression| self.manifest(&config, layers, compression);
-        PlatformImage {
-            arch,
-            gzip: manifest(Compression::Gzip),
-            zstd: manifest(Compression::Zstd),
-            layers: layers.iter().map(|&layer| layer.clone()).collect(),
-            config,
+        match (annotations, lacking.is_empty()) {
+            (Some(annotations), _) => Ok(Image { index: index(annotations, &platforms), platforms }),
+            (None, true) => Err(ComposeError::NoBase),
+            (None, false) => Err(ComposeError::NoPlatform(lacking)),
         }
     }
 
-    fn manifest(&self, config: &Document, layers: &[&ToolRecord], compression: Compression) -> Document {
-        let layers_json: Vec<Value> = layers
-            .iter()
-            .map(|record| {
-                let blob = record.blob(compression);
-                json!({ "mediaType": compression.media_type(), "digest": blob.digest, "size": blob.size })
-            })
-            .collect();
-        Document::new(
-            MediaType::ImageManifest,
-            &json!({
-                "schemaVersion": 2,
-                "mediaType": MediaType::ImageManifest,
-                "config": { "mediaType": MediaType::ImageConfig, "digest": config.digest, "size": config.bytes.len() },
-                "layers": layers_json,
-                "annotations": self.annotations(layers),
-            }),
-        )
+    fn annotations(&self, layers: &[Arc<Layer>]) -> Draft {
+        let mut by_name: Vec<&Layer> = tools(layers).collect();
+        by_name.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut draft = Draft::new();
+        draft.push(r#"{"annotations":{"dev.kitbag.generation":""#).push(self.id().as_str());
+        draft.push(r#"","dev.kitbag.needs":"{"#).join(",", by_name.iter().map(|tool| &*tool.fragments().needs));
+        draft.push(r#"}","dev.kitbag.tools":""#).join(" ", versions(layers)).push(r#""}"#);
+        draft
     }
+}
 
-    fn index(&self, platforms: &[PlatformImage]) -> Document {
-        let descriptor = |platform: &PlatformImage, compression| {
-            let manifest = platform.manifest(compression);
-            let mut descriptor = json!({
-                "mediaType": MediaType::ImageManifest,
-                "digest": manifest.digest,
-                "size": manifest.bytes.len(),
-                "platform": { "architecture": platform.arch, "os": "linux" },
-            });
-            if compression == Compression::Zstd {
-                descriptor["annotations"] = json!({ ZSTD_ANNOTATION: "true" });
-            }
-            descriptor
-        };
-        let gzip = platforms.iter().map(|platform| descriptor(platform, Compression::Gzip));
-        let zstd = platforms.iter().map(|platform| descriptor(platform, Compression::Zstd));
-        let layers: Vec<&ToolRecord> = platforms.first().map(|first| first.layers.iter().collect()).unwrap_or_default();
-        Document::new(
-            MediaType::ImageIndex,
-            &json!({
-                "schemaVersion": 2,
-                "mediaType": MediaType::ImageIndex,
-                "manifests": gzip.chain(zstd).collect::<Vec<_>>(),
-                "annotations": self.annotations(&layers),
-            }),
-        )
-    }
-
-    fn annotations(&self, layers: &[&ToolRecord]) -> BTreeMap<&'static str, String> {
-        let tools: Vec<&ToolRecord> = tools(layers).collect();
-        let needs: BTreeMap<&Name, _> = tools.iter().map(|tool| (&tool.name, &tool.needs)).collect();
-        BTreeMap::from([
-            (TOOLS_ANNOTATION, versions(&tools)),
-            (NEEDS_ANNOTATION, canonical::to_string(&needs)),
-            (GENERATION_ANNOTATION, self.id().to_string()),
-        ])
-    }
+fn platform_image(arch: Arch, layers: Vec<Arc<Layer>>, annotations: &mut Draft) -> PlatformImage {
+    let config = config(arch, &layers);
+    let mut manifest = annotations.fork();
+    manifest.push(r#","config":{"digest":""#).push(config.digest.as_ref());
+    manifest.push(r#"","mediaType":"application/vnd.oci.image.config.v1+json","size":"#).number(config.bytes.len());
+    manifest.push(r#"},"layers":["#);
+    let finish = |mut manifest: Draft, compression| {
+        manifest.join(",", layers.iter().map(|layer| layer.fragments().descriptor(compression)));
+        manifest.push(r#"],"mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2}"#);
+        manifest.finish(MediaType::ImageManifest)
+    };
+    let gzip = finish(manifest.fork(), Compression::Gzip);
+    let zstd = finish(manifest, Compression::Zstd);
+    PlatformImage { arch, config, gzip, zstd, layers }
 }
 
 /// The config knows nothing of the generation: as long as its tools stay the same, so does its digest.
-fn config(arch: Arch, layers: &[&ToolRecord]) -> Document {
-    let tools: Vec<&ToolRecord> = tools(layers).collect();
-    let created = rfc3339(layers.iter().map(|layer| layer.source_date).max().unwrap_or_default());
-    let shell = tools.iter().any(|tool| tool.commands.iter().any(|command| command == "sh"));
-    let command = if shell { Some("sh") } else { tools.first().and_then(|tool| Some(tool.commands.first()?.as_str())) };
-    let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
-    let licenses: BTreeMap<&str, ()> = layers.iter().map(|layer| (layer.license.as_str(), ())).collect();
-    let licenses: Vec<String> = licenses
-        .into_keys()
-        .map(|license| if license.contains(' ') { format!("({license})") } else { license.to_owned() })
-        .collect();
-    let history: Vec<Value> = layers
-        .iter()
-        .map(|layer| {
-            json!({
-                "created": rfc3339(layer.source_date),
-                "created_by": format!("kitbag: {} {}", layer.name, layer.version),
-            })
-        })
-        .collect();
-    Document::new(
-        MediaType::ImageConfig,
-        &json!({
-            "architecture": arch,
-            "os": "linux",
-            "created": created,
-            "config": {
-                "Env": [PATH, CERTIFICATES],
-                "Cmd": command.into_iter().collect::<Vec<_>>(),
-                "Labels": {
-                    "org.opencontainers.image.created": created,
-                    "org.opencontainers.image.licenses": licenses.join(" AND "),
-                    "org.opencontainers.image.title": names.join("/"),
-                    "org.opencontainers.image.description": format!("debugging tools: {}", versions(&tools)),
-                },
-            },
-            "rootfs": { "type": "layers", "diff_ids": layers.iter().map(|layer| &layer.diff_id).collect::<Vec<_>>() },
-            "history": history,
-        }),
-    )
+fn config(arch: Arch, layers: &[Arc<Layer>]) -> Document {
+    let newest = layers.iter().max_by_key(|layer| layer.source_date);
+    let created = newest.map_or("null", |layer| &*layer.fragments().created);
+    let shell = tools(layers).any(|tool| tool.fragments().shell);
+    let command = if shell { r#""sh""# } else { tools(layers).next().map_or("", |tool| &*tool.fragments().command) };
+    let mut licenses: Vec<(&str, &str)> =
+        layers.iter().map(|layer| (&*layer.license, &*layer.fragments().license)).collect();
+    licenses.sort_unstable();
+    licenses.dedup();
+    let fragments = || layers.iter().map(|layer| layer.fragments());
+    let mut draft = Draft::new();
+    draft.push(r#"{"architecture":""#).push(arch.as_str()).push(r#"","config":{"Cmd":["#).push(command);
+    draft.push(r#"],"Env":[""#).push(PATH).push(r#"",""#).push(CERTIFICATES);
+    draft.push(r#""],"Labels":{"org.opencontainers.image.created":"#).push(created);
+    draft.push(r#","org.opencontainers.image.description":"debugging tools: "#).join(" ", versions(layers));
+    draft.push(r#"","org.opencontainers.image.licenses":""#);
+    draft.join(" AND ", licenses.into_iter().map(|(_, license)| license));
+    draft.push(r#"","org.opencontainers.image.title":""#).join("/", tools(layers).map(|tool| tool.name.as_str()));
+    draft.push(r#""}},"created":"#).push(created);
+    draft.push(r#","history":["#).join(",", fragments().map(|fragments| &*fragments.history));
+    draft.push(r#"],"os":"linux","rootfs":{"diff_ids":["#).join(",", fragments().map(|fragments| &*fragments.diff_id));
+    draft.push(r#"],"type":"layers"}}"#);
+    draft.finish(MediaType::ImageConfig)
 }
 
-fn tools<'a>(layers: &'a [&'a ToolRecord]) -> impl Iterator<Item = &'a ToolRecord> {
-    layers.iter().filter(|layer| !layer.base).copied()
+fn index(mut draft: Draft, platforms: &[PlatformImage]) -> Document {
+    draft.push(r#","manifests":["#);
+    for (number, compression) in [Compression::Gzip, Compression::Zstd].into_iter().enumerate() {
+        for (position, platform) in platforms.iter().enumerate() {
+            let manifest = platform.manifest(compression);
+            draft.push(if number + position == 0 { "{" } else { ",{" });
+            if compression == Compression::Zstd {
+                // By it, containers/image knows that there is zstd without reading the manifest.
+                draft.push(r#""annotations":{"io.github.containers.compression.zstd":"true"},"#);
+            }
+            draft.push(r#""digest":""#).push(manifest.digest.as_ref());
+            draft.push(r#"","mediaType":"application/vnd.oci.image.manifest.v1+json","platform":{"architecture":""#);
+            draft.push(platform.arch.as_str()).push(r#"","os":"linux"},"size":"#).number(manifest.bytes.len());
+            draft.push("}");
+        }
+    }
+    draft.push(r#"],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#);
+    draft.finish(MediaType::ImageIndex)
 }
 
-fn versions(tools: &[&ToolRecord]) -> String {
-    let pairs: Vec<String> = tools.iter().map(|tool| format!("{}={}", tool.name, tool.version)).collect();
-    pairs.join(" ")
+fn tools(layers: &[Arc<Layer>]) -> impl Iterator<Item = &Layer> {
+    layers.iter().map(|layer| &**layer).filter(|layer| !layer.base)
+}
+
+fn versions(layers: &[Arc<Layer>]) -> impl Iterator<Item = &str> {
+    tools(layers).map(|tool| &*tool.fragments().version)
 }
 
 /// Seconds since 1970, as RFC 3339 in UTC. Dates that the calendar cannot hold become its beginning.
@@ -306,18 +276,15 @@ impl Image {
     }
 }
 
-impl Document {
-    fn new(media_type: MediaType, value: &Value) -> Self {
-        let bytes = canonical::to_vec(value);
-        Self { digest: sha256_digest(&canonical::sha256_hex(&bytes)), bytes, media_type }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::generation::write_generation;
+    use crate::canonical;
+    use crate::generation::{sha256_digest, write_generation};
     use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
+    use serde_json::Value;
 
     fn record(name: &str, rank: u32, arch: Arch, needs: &str) -> ToolRecord {
         let digest = |salt: &str| sha256_digest(&canonical::sha256_hex(format!("{name}{arch}{salt}").as_bytes()));
@@ -387,6 +354,30 @@ mod tests {
         insta::assert_snapshot!("config", pretty(&image.platforms[0].config));
         insta::assert_snapshot!("manifest", pretty(&image.platforms[0].gzip));
         insta::assert_snapshot!("index", pretty(&image.index));
+    }
+
+    #[test]
+    fn documents_are_canonical() {
+        let mut odd = record("odd", 300, Arch::Amd64, r#"{"optional":["target-attach"]}"#);
+        odd.version = r#"1 "a\b" é"#.to_owned();
+        odd.license = "MIT OR Apache-2.0".to_owned();
+        odd.commands = vec![r#"o"d"#.to_owned()];
+        let records = [record("base", 0, Arch::Amd64, "{}"), odd];
+        let described = records.map(|record| {
+            let descriptor = Descriptor::new(MediaType::ImageManifest, 7_u64, record.diff_id.clone());
+            (record, descriptor)
+        });
+        let generation = Generation::parse(&write_generation(&described, &BTreeMap::new())).unwrap();
+        let odd = generation.compose(&generation.resolve(&"odd".parse().unwrap()).unwrap()).unwrap();
+        for image in [odd, compose("strace/shell").unwrap()] {
+            let manifests =
+                image.platforms.iter().flat_map(|platform| [&platform.config, &platform.gzip, &platform.zstd]);
+            for document in manifests.chain([&image.index]) {
+                let value: Value = serde_json::from_slice(&document.bytes).unwrap();
+                assert_eq!(canonical::to_vec(&value), document.bytes);
+                assert_eq!(sha256_digest(&canonical::sha256_hex(&document.bytes)), document.digest);
+            }
+        }
     }
 
     #[test]

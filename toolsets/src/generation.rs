@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 
 use oci_spec::image::{Descriptor, Digest, ImageIndex};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::canonical;
+use crate::compose::Fragments;
 use crate::names::Name;
 use crate::needs::Needs;
 use crate::path::ImagePath;
@@ -30,7 +34,7 @@ pub const SETS_ANNOTATION: &str = "dev.kitbag.sets";
 /// The short name of a generation: the first 12 hexadecimal digits of its index's SHA-256. Also the tag under which its
 /// images are found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct GenerationId(String);
+pub struct GenerationId(SmolStr);
 
 /// One tool (or the base layer) for one architecture, as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,13 @@ pub struct ToolRecord {
     pub zstd: BlobRef,
 }
 
+/// A record, with what composing wants of it: made when an image first has the layer. It reads like the record.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    record: ToolRecord,
+    fragments: OnceLock<Fragments>,
+}
+
 /// A blob of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRef {
@@ -82,8 +93,8 @@ pub struct BlobRef {
 pub struct Generation {
     id: GenerationId,
     digest: Digest,
-    base: BTreeMap<Arch, ToolRecord>,
-    tools: BTreeMap<Name, BTreeMap<Arch, ToolRecord>>,
+    base: BTreeMap<Arch, Arc<Layer>>,
+    tools: BTreeMap<Name, BTreeMap<Arch, Arc<Layer>>>,
     names: NameIndex,
 }
 
@@ -132,7 +143,7 @@ impl Generation {
             .and_then(|annotations| serde_json::from_str(annotations.get(SETS_ANNOTATION)?).ok())
             .ok_or_else(|| GenerationError::Annotation { key: SETS_ANNOTATION, of: "the generation".to_owned() })?;
         let mut generation = Self {
-            id: GenerationId(hash[..GenerationId::LENGTH].to_owned()),
+            id: GenerationId(SmolStr::new(&hash[..GenerationId::LENGTH])),
             digest: sha256_digest(&hash),
             base: BTreeMap::new(),
             tools: BTreeMap::new(),
@@ -160,7 +171,7 @@ impl Generation {
             .ok_or_else(|| GenerationError::Annotation { key: TOOL_ANNOTATION, of: descriptor.digest().to_string() })?;
         let platforms = if record.base { &mut self.base } else { self.tools.entry(record.name.clone()).or_default() };
         let (tool, arch) = (record.name.clone(), record.architecture);
-        match platforms.insert(arch, record) {
+        match platforms.insert(arch, Arc::new(Layer { record, fragments: OnceLock::new() })) {
             None => Ok(()),
             Some(_) => Err(GenerationError::Twice { tool, arch }),
         }
@@ -180,19 +191,19 @@ impl Generation {
 
     /// The base layer, by architecture.
     #[must_use]
-    pub fn base(&self) -> &BTreeMap<Arch, ToolRecord> {
+    pub fn base(&self) -> &BTreeMap<Arch, Arc<Layer>> {
         &self.base
     }
 
     /// The tools, by name and architecture.
     #[must_use]
-    pub fn tools(&self) -> &BTreeMap<Name, BTreeMap<Arch, ToolRecord>> {
+    pub fn tools(&self) -> &BTreeMap<Name, BTreeMap<Arch, Arc<Layer>>> {
         &self.tools
     }
 
     /// Every record: the base layer's, then the tools'.
     pub fn records(&self) -> impl Iterator<Item = &ToolRecord> {
-        self.base.values().chain(self.tools.values().flat_map(BTreeMap::values))
+        self.base.values().chain(self.tools.values().flat_map(BTreeMap::values)).map(|layer| &layer.record)
     }
 
     /// The canonical tool set that `path` names in this generation.
@@ -201,6 +212,20 @@ impl Generation {
     /// [`UnknownName`] for the first name that means nothing here.
     pub fn resolve(&self, path: &ImagePath) -> Result<ToolSet, UnknownName> {
         self.names.resolve(path)
+    }
+}
+
+impl Layer {
+    pub(crate) fn fragments(&self) -> &Fragments {
+        self.fragments.get_or_init(|| Fragments::new(&self.record))
+    }
+}
+
+impl Deref for Layer {
+    type Target = ToolRecord;
+
+    fn deref(&self) -> &ToolRecord {
+        &self.record
     }
 }
 

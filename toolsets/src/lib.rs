@@ -19,7 +19,7 @@ pub mod resolve;
 
 pub use catalog::Catalog;
 pub use compose::{Compression, Document, Image, PlatformImage};
-pub use generation::{Generation, GenerationId, ToolRecord};
+pub use generation::{Generation, GenerationId, Layer, ToolRecord};
 pub use names::Name;
 pub use needs::{Need, Needs};
 pub use path::ImagePath;

@@ -4,13 +4,14 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// A component of a repository name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 ///
 /// OCI distribution specification 1.1, "Pulling manifests".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(SmolStr);
 
 /// Why a text is not a [`Name`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +30,7 @@ impl Name {
     /// [`NameError`] names the text and the rule that it breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         match fault(text.as_bytes()) {
-            None => Ok(Self(text.to_owned())),
+            None => Ok(Self(SmolStr::new(text))),
             Some(reason) => Err(NameError { text: text.escape_default().to_string(), reason }),
         }
     }
@@ -112,7 +113,7 @@ impl TryFrom<String> for Name {
 
 impl From<Name> for String {
     fn from(name: Name) -> Self {
-        name.0
+        name.0.into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! From names to tools: what an image path means in one catalog or one generation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -57,16 +57,18 @@ impl NameIndex {
     /// # Errors
     /// [`UnknownName`] for the first name that means nothing.
     pub fn resolve(&self, path: &ImagePath) -> Result<ToolSet, UnknownName> {
-        let mut found = BTreeSet::new();
+        let mut found: Vec<(u32, &Name)> = Vec::with_capacity(path.names().len());
         for name in path.names() {
             if let Some(rank) = self.tools.get(name) {
-                found.insert((*rank, name));
+                found.push((*rank, name));
             } else if let Some(tools) = self.others.get(name) {
                 found.extend(tools.iter().filter_map(|tool| Some((*self.tools.get(tool)?, tool))));
             } else {
                 return Err(UnknownName { name: name.clone(), near: self.near(name) });
             }
         }
+        found.sort_unstable();
+        found.dedup();
         Ok(ToolSet(found.into_iter().map(|(_, name)| name.clone()).collect()))
     }
 
