@@ -3,7 +3,6 @@
 //! Texts only. How a request's error becomes a status and JSON is `respond`'s affair.
 
 use std::io;
-use std::net::SocketAddr;
 
 use kitbag_builder::store::StoreError;
 use kitbag_toolsets::compose::ComposeError;
@@ -11,8 +10,11 @@ use kitbag_toolsets::{ImagePath, Name, UnknownName};
 use oci_spec::image::Digest;
 
 use crate::body::BlobError;
+use crate::handover::HandoverError;
+use crate::listen::Endpoint;
 use crate::negotiate::INDEX;
 use crate::route::{RouteError, Tag};
+use crate::tls::TlsError;
 
 /// Why the registry cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -21,17 +23,29 @@ pub enum Error {
     #[error(transparent)]
     Store(StoreError),
     /// Another program listens on the address.
-    #[error("cannot listen on `{0}`: the port is in use; stop what listens there, or choose another with `--listen`")]
-    InUse(SocketAddr),
+    #[error("cannot listen on `{0}`: it is in use; stop what listens there, or choose another with `--listen`")]
+    InUse(Endpoint),
     /// The address cannot be listened on.
-    #[error("cannot listen on `{address}`: {source}; choose another address with `--listen`")]
+    #[error("cannot listen on `{endpoint}`: {source}; choose another address with `--listen`")]
     Listen {
-        /// The address.
-        address: SocketAddr,
+        /// What was asked for.
+        endpoint: Endpoint,
         /// The system's answer.
         #[source]
         source: io::Error,
     },
+    /// An endpoint is for TLS, and there is no certificate.
+    #[error("`{0}` is for TLS: name a certificate and its key with `--tls-certificate` and `--tls-key`")]
+    NoCertificate(Endpoint),
+    /// Sockets should have been there at the start, and were not.
+    #[error("no listening sockets were inherited: start this by a systemd socket unit, or listen on an address")]
+    NothingInherited,
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(TlsError),
+    /// The listening sockets of the instance that runs could not be taken over.
+    #[error(transparent)]
+    Handover(HandoverError),
     /// Threads, timers or signal handlers could not be had.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),

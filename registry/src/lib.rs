@@ -8,7 +8,9 @@ pub mod conditional;
 pub mod error;
 pub mod exchange;
 pub mod handlers;
+pub mod handover;
 pub mod images;
+pub mod listen;
 mod listing;
 pub mod metrics;
 pub mod negotiate;
@@ -17,6 +19,7 @@ pub mod route;
 pub mod serve;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 
 pub use error::{Error, RequestError};
 pub use exchange::Service;

@@ -1,43 +1,72 @@
-//! Sockets: accepting connections, HTTP on them, limits, and an end without a cut.
+//! Serving: connections accepted from every listener, within limits, until it is time to end without a cut.
 
-use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::pin;
+mod accept;
+mod clients;
+mod connection;
+mod patience;
+mod refuse;
+mod stream;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
-use crate::exchange::{Client, Service};
+use crate::exchange::Service;
+use crate::listen::Listener;
+use accept::{Accepted, Acceptor};
+use clients::{Clients, Place};
+use connection::Http;
+use refuse::Refusals;
 
-/// Connections at a time. More wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 4096;
-/// How long a client may take for the headers of a request, and how long it may say nothing between two.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's headers. Their number is limited by hyper, to 100.
-const MAX_HEADER_BYTES: usize = 16 << 10;
-/// Requests at a time on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 100;
-/// How often a silent HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
-const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
-/// Between the end of listening and the end of idle connections: what a client has sent on a connection that was
-/// accepted last has arrived by then. (Without it, some of those requests are lost.)
-const SETTLE: Duration = Duration::from_millis(500);
-/// How long responses may take to be finished at the end.
-const DRAIN: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted because the process has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The limits of connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Connections at a time. More wait in the kernel's queue.
+    pub connections: usize,
+    /// Connections at a time of one client: an IPv4 address, an IPv6 network of 64 bits. Unix sockets have no limit.
+    /// It is high, because what is behind one address may be a whole cluster.
+    pub connections_per_client: usize,
+    /// Files that are left for other things than connections, such as blobs: where the process may have fewer than
+    /// `connections` and these, there are fewer connections.
+    pub spare_files: usize,
+    /// How long a client may take until it has asked for something, TLS included, and for the head of any later
+    /// request.
+    pub head: Duration,
+    /// How long a client may keep a connection on which it asks for nothing more.
+    pub keep_alive: Duration,
+    /// How long a client may take nothing of a response.
+    pub stall: Duration,
+    /// Between the end of listening and the end of idle connections: what a client has sent on a connection that was
+    /// accepted last has arrived by then. (Without it, some of those requests are lost.) Responses meanwhile tell
+    /// clients to ask nothing more on their connections.
+    pub settle: Duration,
+    /// How long responses may take to be finished at the end.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            connections_per_client: 1024,
+            spare_files: 64,
+            head: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            stall: Duration::from_secs(60),
+            settle: Duration::from_millis(500),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
 
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,114 +77,163 @@ pub enum Ending {
     Cut(usize),
 }
 
-/// Listens on an address.
+/// Serves until `stop` is there, then finishes what has begun.
 ///
 /// # Errors
-/// [`Error::InUse`], [`Error::Listen`].
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => Error::InUse(address),
-        _ => Error::Listen { address, source },
-    })
-}
-
-/// Serves until `stop` is there, then finishes what has begun.
-pub async fn serve(listener: TcpListener, service: Arc<Service>, stop: impl Future<Output = ()>) -> Ending {
-    let connections = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let http = Arc::new(http());
-    let accepting = async {
-        loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-            let (stream, client) = accept(&listener).await;
-            let connection = connection(stream, client, Arc::clone(&http), Arc::clone(&service), connections.watcher());
-            tokio::spawn(async move {
-                connection.await;
-                drop(permit);
-            });
+/// [`Error::Start`]: the runtime has no place for a listener.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    service: Arc<Service>,
+    settings: Settings,
+    stop: impl Future<Output = ()>,
+) -> Result<Ending, Error> {
+    let tls = listeners.iter().find_map(|listener| listener.tls.clone());
+    let mut acceptor = Acceptor::new(listeners).map_err(Error::Start)?;
+    let server = Arc::new(Server::new(service, settings));
+    let following = async {
+        match tls {
+            Some(tls) => tls.follow().await,
+            None => std::future::pending().await,
         }
     };
     tokio::select! {
-        () = accepting => {}
+        () = accepting(&mut acceptor, &server) => {}
+        () = following => {}
         () = stop => {}
     }
-    drop(listener);
-    sleep(SETTLE).await;
-    // The permits tell how many are left: `shutdown` takes the connections with it.
-    match timeout(DRAIN, connections.shutdown()).await {
-        Ok(()) => Ending::Drained,
-        Err(_) => Ending::Cut(MAX_CONNECTIONS - permits.available_permits()),
+    server.stage.enter(Stage::LEAVING);
+    // What is in the kernel's queues would be cut with them.
+    while let (Ok(permit), Some(accepted)) = (Arc::clone(&server.permits).try_acquire_owned(), acceptor.queued().await)
+    {
+        server.admit(accepted, permit);
     }
+    drop(acceptor);
+    sleep(server.settings.settle).await;
+    server.stage.enter(Stage::ENDING);
+    let all = u32::try_from(server.connections).unwrap_or(u32::MAX);
+    Ok(match timeout(server.settings.drain, server.permits.acquire_many(all)).await {
+        Ok(_) => Ending::Drained,
+        Err(_) => Ending::Cut(server.connections - server.permits.available_permits()),
+    })
 }
 
-fn http() -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        // A client may say that it has nothing more to ask, and still wait for the answer.
-        .half_close(true);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADER_BYTES as u32)
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1);
-    http
-}
-
-/// The next connection. Whatever keeps one from being accepted passes: the client gave up, or files are short.
-async fn accept(listener: &TcpListener) -> (TcpStream, Client) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => return (stream, Client::Address(address.ip())),
-            Err(error) if is_about_one_connection(&error) => {}
+async fn accepting(acceptor: &mut Acceptor, server: &Arc<Server>) {
+    let mut short = false;
+    while let Ok(permit) = Arc::clone(&server.permits).acquire_owned().await {
+        match acceptor.next().await {
+            Ok(accepted) => {
+                if std::mem::take(&mut short) {
+                    tracing::info!("connections are accepted again");
+                }
+                server.admit(accepted, permit);
+            }
+            // Files are short. That passes when connections end.
             Err(error) => {
-                tracing::warn!("cannot accept connections for now: {error}");
+                if !std::mem::replace(&mut short, true) {
+                    tracing::warn!("cannot accept connections for now: {error}");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+/// What all connections share.
+struct Server {
+    service: Arc<Service>,
+    settings: Settings,
+    http: Http,
+    stage: Stage,
+    clients: Arc<Clients>,
+    refusals: Refusals,
+    /// Connections at a time, and a permit for each that there is not.
+    connections: usize,
+    permits: Arc<Semaphore>,
 }
 
-async fn connection(
-    stream: TcpStream,
-    client: Client,
-    http: Arc<auto::Builder<TokioExecutor>>,
-    service: Arc<Service>,
-    watcher: Watcher,
-) {
-    // Where this fails the connection is gone already, which is seen soon enough.
-    let _ = stream.set_nodelay(true);
-    let asked = AtomicBool::new(false);
-    let answer = service_fn(|request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
-        let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(service.exchange(client, &request).await) }
-    });
-    let serving = watcher.watch(http.serve_connection(TokioIo::new(stream), answer));
-    tokio::select! {
-        biased;
-        result = pin!(serving) => {
-            if let Err(error) = result {
-                tracing::debug!("a connection ended: {error}");
-            }
+impl Server {
+    fn new(service: Arc<Service>, settings: Settings) -> Self {
+        let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+        let allowed = files.unwrap_or(usize::MAX).saturating_sub(settings.spare_files).max(1);
+        let connections = settings.connections.min(allowed).clamp(1, Semaphore::MAX_PERMITS);
+        if connections < settings.connections {
+            tracing::info!("at most {connections} connections at a time, for want of files (`ulimit -n`)");
         }
-        () = silence(&asked) => tracing::debug!("a connection asked for nothing"),
+        Self {
+            http: connection::http(),
+            stage: Stage::default(),
+            clients: Arc::new(Clients::new(settings.connections_per_client)),
+            refusals: Refusals::default(),
+            connections,
+            permits: Arc::new(Semaphore::new(connections)),
+            service,
+            settings,
+        }
+    }
+
+    /// Serves a connection, if its client may have one more.
+    fn admit(self: &Arc<Self>, accepted: Accepted, permit: OwnedSemaphorePermit) {
+        let metrics = &self.service.metrics;
+        metrics.connections.inc();
+        let Some(place) = Clients::enter(&self.clients, accepted.client) else {
+            metrics.connections_refused.inc();
+            self.refusals.refuse(accepted);
+            return;
+        };
+        let open = Open::new(Arc::clone(self), place, permit);
+        tokio::spawn(async move {
+            connection::run(&open.server, accepted).await;
+            drop(open);
+        });
     }
 }
 
-/// Ends when there was no request at all in the time for headers. hyper's own timeout begins only when it knows which
-/// version of HTTP the client speaks, that is after the first bytes.
-async fn silence(asked: &AtomicBool) {
-    sleep(HEADER_TIMEOUT).await;
-    if asked.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
+/// A connection that is being served, as far as the others are concerned.
+struct Open {
+    server: Arc<Server>,
+    _place: Place,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(server: Arc<Server>, place: Place, permit: OwnedSemaphorePermit) -> Self {
+        server.service.metrics.connections_open.inc();
+        Self { server, _place: place, _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.server.service.metrics.connections_open.dec();
+    }
+}
+
+/// How far the end has come.
+#[derive(Default)]
+struct Stage {
+    reached: AtomicU8,
+    ending: Notify,
+}
+
+impl Stage {
+    /// Nothing is accepted any more, and clients are told to ask nothing more.
+    const LEAVING: u8 = 1;
+    /// Connections end with the response that has begun.
+    const ENDING: u8 = 2;
+
+    fn enter(&self, stage: u8) {
+        self.reached.store(stage, Ordering::Release);
+        if stage == Self::ENDING {
+            self.ending.notify_waiters();
+        }
+    }
+
+    fn is(&self, stage: u8) -> bool {
+        self.reached.load(Ordering::Acquire) >= stage
+    }
+
+    /// Wakes whoever has polled it when it is [`Self::ENDING`].
+    fn told(&self) -> Notified<'_> {
+        self.ending.notified()
     }
 }

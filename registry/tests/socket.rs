@@ -2,158 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../src/testing.rs"]
-mod testing;
+mod server;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::net::{Shutdown, TcpStream};
 
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::Method;
+use http_body_util::BodyExt as _;
 use kitbag_builder::store::Store;
-use kitbag_registry::serve::{Ending, listen, serve};
-use kitbag_registry::{Registry, Service};
+use kitbag_registry::serve::Ending;
 use kitbag_toolsets::canonical::sha256_hex;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use server::{Answer, Server, everything, http2_client, http2_request, store, text};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-/// A registry in a thread of its own.
-struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Ending>>,
-}
-
-impl Server {
-    fn start(store: Store) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        let (tell, told) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-                tell.send(listener.local_addr().unwrap()).unwrap();
-                let stop = async {
-                    let _ = stopped.await;
-                };
-                {
-                    let service = Service { registry: Arc::new(Registry::new(store)), metrics: Arc::default() };
-                    serve(listener, Arc::new(service), stop).await
-                }
-            })
-        });
-        Self { address: told.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
-    }
-
-    /// Asks it to stop, which takes until every response is finished.
-    fn stop(&mut self) {
-        drop(self.stop.take());
-    }
-
-    fn ended(mut self) -> Ending {
-        self.stop();
-        self.thread.take().unwrap().join().unwrap()
-    }
-
-    /// Sends bytes and reads all that comes back.
-    fn raw(&self, request: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.write_all(request).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        answer
-    }
-
-    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let request = format!("{method} {target} HTTP/1.1\r\nHost: registry\r\nConnection: close\r\n{headers}\r\n");
-        Answer::parse(&self.raw(request.as_bytes()))
-    }
-
-    fn get(&self, target: &str) -> Answer {
-        self.ask("GET", target, &[])
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// A response, as it came over the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a response has a head");
-        let head = std::str::from_utf8(&bytes[..end]).unwrap();
-        let mut lines = head.split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
-        // The clock's, and the connection's.
-        let ours = |(name, _): &(String, String)| name != "date" && name != "connection";
-        let headers = lines.map(|line| header(line).unwrap()).filter(ours).collect();
-        Self { status, headers, body: bytes[end + 4..].to_vec() }
-    }
-
-    fn header(&self, name: &str) -> &str {
-        let found: Vec<_> = self.headers.iter().filter(|(header, _)| header == name).collect();
-        assert_eq!(found.len(), 1, "{name} in {:?}", self.headers);
-        &found[0].1
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    fn digest(&self) -> String {
-        format!("sha256:{}", sha256_hex(&self.body))
-    }
-}
-
-fn store() -> (tempfile::TempDir, Store, testing::Ids) {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, ids) = testing::make(dir.path());
-    (dir, store, ids)
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap()
-}
-
-/// Every document and blob of an image: (target, digest, size).
-fn everything(server: &Server, image: &str, tag: &str) -> Vec<(String, String, u64)> {
-    let mut all = Vec::new();
-    let mut add = |kind: &str, descriptor: &Value| {
-        let digest = text(&descriptor["digest"]).to_owned();
-        let target = format!("/v2/{image}/{kind}/{digest}");
-        all.push((target.clone(), digest, descriptor["size"].as_u64().unwrap()));
-        target
-    };
-    let index = server.get(&format!("/v2/{image}/manifests/{tag}"));
-    for descriptor in index.json()["manifests"].as_array().unwrap() {
-        let manifest = server.get(&add("manifests", descriptor)).json();
-        add("blobs", &manifest["config"]);
-        for layer in manifest["layers"].as_array().unwrap() {
-            add("blobs", layer);
-        }
-    }
-    all
-}
 
 #[test]
 fn a_pull_by_tag_brings_what_the_digests_promise() {
@@ -419,23 +282,6 @@ fn unusual_requests_are_answered_too() {
     let many: Vec<(String, &str)> = (0..200).map(|number| (format!("X-{number}"), "x")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     assert_eq!(server.ask("GET", "/v2/", &many).status, 431);
-}
-
-/// A client that speaks HTTP/2 at once, and takes no more of a body than 64 KB before it is read.
-async fn http2_client(address: SocketAddr) -> http2::SendRequest<Empty<Bytes>> {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (client, connection) = http2::Builder::new(TokioExecutor::new())
-        .initial_stream_window_size(65_535)
-        .initial_connection_window_size(65_535)
-        .handshake(TokioIo::new(stream))
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    client
-}
-
-fn http2_request(server: &Server, method: Method, target: &str) -> Request<Empty<Bytes>> {
-    Request::builder().method(method).uri(format!("http://{}{target}", server.address)).body(Empty::new()).unwrap()
 }
 
 #[tokio::test]
