@@ -5,12 +5,13 @@
 #[path = "../src/testing.rs"]
 mod testing;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 fn command(store: &Path, listen: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kitbag-registry"));
@@ -86,4 +87,71 @@ fn it_says_where_it_listens_and_ends_when_asked_to() {
         running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         assert!(log.contains("INFO kitbag_registry: stopping"), "{log}");
     }
+}
+
+/// Asks on a connection that stays open, and reads the answer.
+fn ask(stream: &mut TcpStream, target: &str) -> std::io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())?;
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer)?;
+    let mut rest = [0; 64 << 10];
+    while !answer.ends_with(b"}") {
+        let count = stream.read(&mut rest)?;
+        answer.extend(&rest[..count]);
+    }
+    Ok(answer)
+}
+
+#[test]
+fn when_files_are_short_clients_go_on_and_others_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::make(dir.path());
+    let child = command(dir.path(), "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running = Running(child);
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("kitbag-registry: listening on http://").unwrap().split_once(',').unwrap().0;
+    let connect = || TcpStream::connect(address).unwrap();
+
+    let mut first = connect();
+    assert!(ask(&mut first, "/v2/strace/manifests/latest").unwrap().starts_with(b"HTTP/1.1 200"));
+    let few = Rlimit { current: Some(24), maximum: Some(24) };
+    prlimit(Some(Pid::from_child(&running.0)), Resource::Nofile, few).unwrap();
+    let mut others: Vec<TcpStream> = (0..20).map(|_| connect()).collect();
+    let served = others.iter_mut().map(|stream| ask(stream, "/v2/")).filter(Result::is_ok).count();
+    assert!((1..20).contains(&served), "{served} of 20 were served");
+    assert!(ask(&mut first, "/v2/strace/manifests/latest").unwrap().starts_with(b"HTTP/1.1 200"));
+    drop(others);
+    let mut later = connect();
+    later.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    later.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    later.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    drop((first, later));
+    running.signal(Signal::TERM);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    let mut log = String::new();
+    running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("cannot accept connections for now: Too many open files"), "{log}");
+    assert!(log.contains("connections are accepted again"), "{log}");
+}
+
+#[test]
+fn some_files_are_not_for_connections() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::make(dir.path());
+    let mut shell = Command::new("sh");
+    shell.env_clear().args(["-c", "ulimit -n 100; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_kitbag-registry")]);
+    shell.args(["serve", "--listen", "127.0.0.1:0", "--store"]).arg(dir.path());
+    let mut running = Running(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    running.signal(Signal::TERM);
+    running.0.wait().unwrap();
+    let mut log = String::new();
+    running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("at most 36 connections at a time, for want of files"), "{log}");
 }

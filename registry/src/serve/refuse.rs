@@ -14,10 +14,10 @@ use super::stream::Plain;
 
 /// The response, in full.
 const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
-    Content-Type: application/json\r\n\
-    Content-Length: 145\r\n\
-    Retry-After: 1\r\n\
-    Connection: close\r\n\
+    content-type: application/json\r\n\
+    content-length: 145\r\n\
+    retry-after: 1\r\n\
+    connection: close\r\n\
     \r\n\
     {\"errors\":[{\"code\":\"TOOMANYREQUESTS\",\"message\":\"this client has too many connections: close some, \
     or wait until they have ended\",\"detail\":null}]}";
@@ -67,7 +67,7 @@ mod tests {
     fn the_refusal_has_the_length_that_it_says() {
         let text = std::str::from_utf8(REFUSAL).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
         let json: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(json["errors"][0]["code"], "TOOMANYREQUESTS");
     }
