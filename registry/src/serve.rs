@@ -102,9 +102,9 @@ pub async fn serve(
         () = stop => {}
     }
     server.stage.enter(Stage::LEAVING);
-    // What is in the kernel's queues would be cut with them.
-    while let (Ok(permit), Some(accepted)) = (Arc::clone(&server.permits).try_acquire_owned(), acceptor.queued().await)
-    {
+    // What is in the kernel's queues would be cut with them. The limit is for clients that come faster than this.
+    for accepted in acceptor.queued().take(server.connections) {
+        let Ok(permit) = Arc::clone(&server.permits).try_acquire_owned() else { break };
         server.admit(accepted, permit);
     }
     drop(acceptor);

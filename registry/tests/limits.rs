@@ -12,7 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kitbag_registry::listen::Options;
-use kitbag_registry::serve::Settings;
+use kitbag_registry::serve::{Ending, Settings};
 use kitbag_registry::tls::{Tls, TlsFiles};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::pem::PemObject as _;
@@ -263,6 +263,38 @@ fn more_connections_than_there_may_be_wait() {
     for stream in &mut all {
         assert_eq!(answer(stream).status, 200);
     }
+}
+
+#[test]
+fn who_comes_while_it_is_leaving_is_answered_and_told_to_go() {
+    let (_dir, store, _ids) = store();
+    let mut server = Server::with(store, Settings { settle: GUARD / 10, ..Settings::default() });
+    let mut stream = connect(&server);
+    stream.write_all(GET).unwrap();
+    assert_eq!(answer(&mut stream).status, 200);
+    let queued: Vec<TcpStream> = (0..20).map(|_| connect(&server)).collect();
+    server.stop();
+    while TcpStream::connect(server.address).is_ok() {}
+    for mut stream in queued.into_iter().chain([stream]) {
+        stream.write_all(GET).unwrap();
+        let answer = String::from_utf8(rest(&mut stream)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+    }
+    assert_eq!(server.ended(), Ending::Drained);
+}
+
+#[test]
+fn who_does_not_take_what_it_asked_for_is_cut_in_the_end() {
+    let (_dir, store, _ids) = store();
+    let server = Server::with(store, Settings { drain: SHORT, settle: SHORT, ..Settings::default() });
+    let (target, _, size) = everything(&server, "strace", "latest").into_iter().max_by_key(|(.., size)| *size).unwrap();
+    let mut stream = connect(&server);
+    let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(request.repeat((64 << 20) / size as usize).as_bytes()).unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    sleep(SHORT);
+    assert_eq!(server.ended(), Ending::Cut(1));
 }
 
 fn tls(dir: &std::path::Path) -> (TlsFiles, RootCertStore) {

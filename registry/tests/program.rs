@@ -7,6 +7,7 @@ mod testing;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -154,4 +155,24 @@ fn some_files_are_not_for_connections() {
     let mut log = String::new();
     running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(log.contains("at most 36 connections at a time, for want of files"), "{log}");
+}
+
+#[test]
+fn sockets_that_were_opened_before_are_served() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::make(dir.path());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let early = TcpStream::connect(address).unwrap();
+    let mut shell = Command::new("sh");
+    let start = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0";
+    shell.env_clear().stdin(OwnedFd::from(listener)).args(["-c", start, env!("CARGO_BIN_EXE_kitbag-registry")]);
+    shell.args(["serve", "--listen", "systemd", "--store"]).arg(dir.path());
+    let mut running = Running(shell.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with(&format!("kitbag-registry: listening on http://{address}, ")), "{line}");
+    for mut stream in [early, TcpStream::connect(address).unwrap()] {
+        assert!(ask(&mut stream, "/v2/").unwrap().starts_with(b"HTTP/1.1 200"));
+    }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::stream::Plain;
 use crate::exchange::Client;
@@ -47,13 +47,9 @@ impl Acceptor {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 
-    /// A connection that is there already.
-    pub(super) async fn queued(&mut self) -> Option<Accepted> {
-        std::future::poll_fn(|context| match self.poll(context) {
-            Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
-        })
-        .await
+    /// The connections that are there already. The kernel is asked, because the runtime may not know of them yet.
+    pub(super) fn queued(&self) -> impl Iterator<Item = Accepted> {
+        self.sockets.iter().flat_map(|socket| std::iter::from_fn(|| socket.queued().ok()))
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
@@ -78,6 +74,18 @@ impl Socket {
             Kind::Tcp(TcpListener::from_std(socket.into())?)
         };
         Ok(Self { kind, listener })
+    }
+
+    fn queued(&self) -> io::Result<Accepted> {
+        let (stream, address) = self.listener.socket.accept()?;
+        stream.set_nonblocking(true)?;
+        let (stream, client) = match address.as_socket() {
+            Some(address) => {
+                (Plain::Tcp(TcpStream::from_std(stream.into())?), Client::Address(address.ip().to_canonical()))
+            }
+            None => (Plain::Unix(UnixStream::from_std(stream.into())?), Client::Local),
+        };
+        Ok(Accepted { stream, client, tls: self.listener.tls.clone() })
     }
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
