@@ -1,9 +1,12 @@
 //! The command line, and what of the environment stands behind its defaults.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{env, thread};
 
 use clap::{Args, Parser, Subcommand};
+use kitbag_builder::store::gc::Policy;
 use kitbag_toolsets::Arch;
 
 /// Makes static tools, deterministic layers of them, and a store that a registry can serve.
@@ -35,6 +38,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Rehash everything in the store
     Verify(StoreOption),
+    /// Remove old generations from the store, and what only they had
+    Gc(Gc),
     /// Get the pinned compiler, and print the environment by which cargo compiles C with it
     CompilerEnv(CompilerEnv),
 }
@@ -83,6 +88,22 @@ pub(crate) struct Build {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Gc {
+    #[command(flatten)]
+    pub(crate) store: StoreOption,
+    /// How many generations stay, the newest ones
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: u32,
+    /// How long a file must have been out of reach before it is removed: `90s`, `10m`, `1h`; 0s only for a store that
+    /// no registry serves
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct CompilerEnv {
     /// Architecture to compile for
     #[arg(long, value_name = "ARCH", default_value = "amd64")]
@@ -118,6 +139,14 @@ impl Build {
     /// Builds at a time.
     pub(crate) fn jobs(&self) -> usize {
         self.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
+impl Gc {
+    /// What is to go.
+    pub(crate) fn policy(&self) -> Policy {
+        let keep = NonZeroUsize::new(self.keep as usize).unwrap_or(NonZeroUsize::MIN);
+        Policy { keep, grace: self.grace }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod build;
 mod compiler_env;
+mod gc;
 mod list;
 mod show;
 mod verify;
@@ -23,6 +24,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress, interrupt: &Interrupt) -> Resu
         Command::List(options) => list::run(options, &catalog),
         Command::Show(options) => show::run(options, &catalog),
         Command::Verify(options) => verify::run(options),
+        Command::Gc(options) => gc::run(options),
         Command::CompilerEnv(options) => compiler_env::run(options, progress, interrupt),
     }
 }

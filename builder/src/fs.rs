@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 /// First characters of the name of every file that is not finished yet.
 pub const TEMPORARY: &str = ".tmp-";
@@ -67,6 +68,15 @@ pub fn size(path: &Path) -> Result<Option<u64>, FsError> {
     }
 }
 
+/// The size of a file in bytes, and when it was last modified.
+///
+/// # Errors
+/// [`FsError`].
+pub fn size_and_time(path: &Path) -> Result<(u64, SystemTime), FsError> {
+    let metadata = fs::metadata(path).at("read", path)?;
+    Ok((metadata.len(), metadata.modified().at("read", path)?))
+}
+
 /// The names in a directory, sorted. Names that are not UTF-8 appear with replacement characters.
 ///
 /// # Errors
@@ -93,6 +103,15 @@ pub fn create_dir_all(dir: &Path) -> Result<(), FsError> {
 /// [`FsError`].
 pub fn remove_file(path: &Path) -> Result<(), FsError> {
     faults::step().and_then(|()| fs::remove_file(path)).at("remove", path)
+}
+
+/// Sets when a file was last modified. Its content stays as it is.
+///
+/// # Errors
+/// [`FsError`].
+pub fn set_time(path: &Path, time: SystemTime) -> Result<(), FsError> {
+    let set = |file: File| file.set_modified(time);
+    faults::step().and_then(|()| File::open(path)).and_then(set).at("set the time of", path)
 }
 
 /// Takes the lock that the file at `path` stands for; `None` if another process has it. It ends with the file handle,

@@ -1,6 +1,8 @@
 //! The store: finished tools as an OCI image layout (image specification 1.1, "image layout"), and the generations of
-//! it. This half reads; [`writer`] writes, [`verify()`] rehashes.
+//! it. This half reads; [`writer`] writes, [`gc`] removes, [`verify()`] rehashes.
 
+#[cfg(feature = "build")]
+pub mod gc;
 mod index;
 #[cfg(feature = "build")]
 mod tool;
@@ -8,8 +10,9 @@ mod verify;
 #[cfg(feature = "build")]
 pub mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kitbag_toolsets::generation::{BlobRef, GenerationError};
 use kitbag_toolsets::{Generation, ToolRecord, canonical};
@@ -30,7 +33,7 @@ pub const SBOM_TYPE: &str = "application/spdx+json";
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
-    generations: Vec<Generation>,
+    generations: Vec<Arc<Generation>>,
 }
 
 /// Why there is no store to work with.
@@ -100,18 +103,38 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: missing, half written, damaged, without a generation.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::read(dir, &[])
+    }
+
+    /// Opens the same directory again, and sees what was written since.
+    ///
+    /// What this store has is not read again: neither its generations, nor the lengths of their layers. So it costs
+    /// as much as there is news, and old damage does not keep a new generation from being seen.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], where what is new is broken.
+    pub fn reopen(&self) -> Result<Self, StoreError> {
+        Self::read(&self.dir, &self.generations)
+    }
+
+    fn read(dir: &Path, known: &[Arc<Generation>]) -> Result<Self, StoreError> {
         let index = index::read(dir)?;
         let mut generations = Vec::new();
         for descriptor in index.generations().rev() {
-            generations.push(read_generation(dir, descriptor.digest())?.0);
+            let digest = descriptor.digest();
+            let generation = match known.iter().find(|generation| generation.digest() == digest) {
+                Some(generation) => Arc::clone(generation),
+                None => Arc::new(read_generation(dir, digest)?.0),
+            };
+            generations.push(generation);
         }
         if generations.is_empty() {
             return Err(StoreError::NoGeneration(dir.to_owned()));
         }
-        let mut seen = BTreeSet::new();
-        for record in generations.iter().flat_map(Generation::records) {
+        let mut checked: HashSet<&BlobRef> = known.iter().flat_map(|generation| generation.layers()).collect();
+        for record in generations.iter().flat_map(|generation| generation.records()) {
             for blob in [&record.gzip, &record.zstd] {
-                if seen.insert(blob.digest.to_string()) {
+                if checked.insert(blob) {
                     check_length(dir, record, blob)?;
                 }
             }
@@ -127,7 +150,7 @@ impl Store {
 
     /// Its generations, newest first; there is at least one.
     #[must_use]
-    pub fn generations(&self) -> &[Generation] {
+    pub fn generations(&self) -> &[Arc<Generation>] {
         &self.generations
     }
 

@@ -82,6 +82,28 @@ fn a_store_that_is_not_there_does_not_verify() {
 }
 
 #[test]
+fn garbage_is_collected_only_from_a_store_and_one_generation_stays() {
+    let house = house();
+    let mistake = |arguments: &[&str]| error_of(run(&house, &[&["gc"], arguments].concat()));
+    insta::assert_snapshot!(mistake(&["--keep", "2"]), @"
+        error: there is no store at `~/.local/share/kitbag/store`: make one with `kitbag-builder build --store ~/.local/share/kitbag/store`
+        exit 5
+        ");
+    insta::assert_snapshot!(mistake(&["--keep", "0"]), @"
+        error: invalid value '0' for '--keep <N>': 0 is not in 1..=4294967295
+
+        For more information, try '--help'.
+        exit 2
+        ");
+    insta::assert_snapshot!(mistake(&["--keep", "1", "--grace", "soon"]), @"
+        error: invalid value 'soon' for '--grace <TIME>': expected number at 0
+
+        For more information, try '--help'.
+        exit 2
+        ");
+}
+
+#[test]
 fn a_lock_must_be_readable() {
     let house = house();
     insta::assert_snapshot!(error_of(run(&house, &["build", "--locked", "--lock", "/nowhere"])), @"

@@ -80,7 +80,7 @@ pub struct Layer {
 }
 
 /// A blob of the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlobRef {
     /// Its digest.
     pub digest: Digest,
@@ -204,6 +204,11 @@ impl Generation {
     /// Every record: the base layer's, then the tools'.
     pub fn records(&self) -> impl Iterator<Item = &ToolRecord> {
         self.base.values().chain(self.tools.values().flat_map(BTreeMap::values)).map(|layer| &layer.record)
+    }
+
+    /// Every layer, in both forms. Records may share one, which then comes more than once.
+    pub fn layers(&self) -> impl Iterator<Item = &BlobRef> {
+        self.records().flat_map(|record| [&record.gzip, &record.zstd])
     }
 
     /// The canonical tool set that `path` names in this generation.

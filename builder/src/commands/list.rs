@@ -17,7 +17,7 @@ pub(crate) fn run(options: &Look, catalog: &Catalog) -> Result<ExitCode, Command
         Err(StoreError::Missing(_) | StoreError::NoGeneration(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    print!("{}", table(catalog, store.as_ref().map(|store| &store.generations()[0])));
+    print!("{}", table(catalog, store.as_ref().map(|store| &*store.generations()[0])));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Show, catalog: &Catalog) -> Result<ExitCode, Command
         Err(StoreError::Missing(_) | StoreError::NoGeneration(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    print!("{}", text(recipe, store.as_ref().map(|store| &store.generations()[0])));
+    print!("{}", text(recipe, store.as_ref().map(|store| &*store.generations()[0])));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -32,10 +32,16 @@ impl Index {
         self.descriptors.iter().filter(|descriptor| is_generation(descriptor))
     }
 
+    /// Descriptors of generations and tools.
+    #[cfg(feature = "build")]
+    pub(super) fn ours(&self) -> impl Iterator<Item = &Descriptor> {
+        self.descriptors.iter().filter(|descriptor| is_ours(descriptor))
+    }
+
     /// Descriptors that others have put there.
     #[cfg(feature = "build")]
     pub(super) fn foreign(&self) -> impl Iterator<Item = &Descriptor> {
-        self.descriptors.iter().filter(|descriptor| !is_generation(descriptor) && !is(descriptor, TOOL_TYPE))
+        self.descriptors.iter().filter(|descriptor| !is_ours(descriptor))
     }
 }
 
@@ -46,6 +52,11 @@ pub(super) fn record(descriptor: &Descriptor) -> Option<ToolRecord> {
 
 pub(super) fn is_generation(descriptor: &Descriptor) -> bool {
     is(descriptor, GENERATION_TYPE)
+}
+
+#[cfg(feature = "build")]
+fn is_ours(descriptor: &Descriptor) -> bool {
+    is_generation(descriptor) || is(descriptor, TOOL_TYPE)
 }
 
 fn is(descriptor: &Descriptor, artifact_type: &str) -> bool {

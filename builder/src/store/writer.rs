@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use kitbag_toolsets::generation::{BlobRef, GENERATION_TYPE, TOOL_TYPE, sha256_digest, write_generation};
@@ -23,7 +22,6 @@ use crate::layer::{Blob, Layer};
 pub struct StoreWriter {
     dir: PathBuf,
     newest: Option<Newest>,
-    keep: Option<NonZeroUsize>,
     _lock: File,
 }
 
@@ -66,14 +64,7 @@ impl StoreWriter {
             None => None,
             Some(descriptor) => Some(Newest::read(dir, descriptor.digest())?),
         };
-        Ok(Self { dir: dir.to_owned(), newest, keep: None, _lock: lock })
-    }
-
-    /// Lets [`Self::commit`] drop all but the newest `count` generations from the index. Their blobs stay.
-    #[must_use]
-    pub fn keep(mut self, count: NonZeroUsize) -> Self {
-        self.keep = Some(count);
-        self
+        Ok(Self { dir: dir.to_owned(), newest, _lock: lock })
     }
 
     /// The newest generation, if there is one.
@@ -170,10 +161,8 @@ impl StoreWriter {
     /// Older generations, oldest first, then the newest, then its tools by name, then what others have put there.
     fn write_index(&self, generation: &Descriptor, newest: &Newest) -> Result<(), StoreError> {
         let index = index::read(&self.dir)?;
-        let older: Vec<&Descriptor> =
-            index.generations().filter(|descriptor| descriptor.digest() != generation.digest()).collect();
-        let kept = self.keep.map_or(older.len(), |keep| keep.get() - 1);
-        let older = older[older.len().saturating_sub(kept)..].iter().map(|descriptor| json!(descriptor));
+        let older = index.generations().filter(|descriptor| descriptor.digest() != generation.digest());
+        let older = older.map(|descriptor| json!(descriptor));
         let this = json!({
             "mediaType": MediaType::ImageIndex,
             "artifactType": GENERATION_TYPE,
@@ -209,7 +198,7 @@ fn create(dir: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(dir).map_err(StoreError::Fs)
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     match fs::lock(&dir.join(LOCK)) {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(StoreError::Locked(dir.to_owned())),
@@ -246,7 +235,7 @@ fn write_if_new(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     if fs::read(path).is_ok_and(|present| present == bytes) { Ok(()) } else { fs::write_atomic(path, bytes) }
 }
 
-fn index_json(manifests: &[Value]) -> Vec<u8> {
+pub(super) fn index_json(manifests: &[Value]) -> Vec<u8> {
     canonical::to_vec(&json!({ "schemaVersion": 2, "mediaType": MediaType::ImageIndex, "manifests": manifests }))
 }
 
