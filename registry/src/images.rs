@@ -4,6 +4,7 @@
 //! A digest is looked for in every generation, so that a replica which never saw the tag finds it too.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use kitbag_toolsets::generation::BlobRef;
 use kitbag_toolsets::{Arch, Document, Generation, GenerationId, ImagePath, Layer, Name, PlatformImage, ToolSet};
@@ -12,6 +13,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::error::RequestError;
+use crate::metrics::Metrics;
 use crate::respond::Content;
 use crate::route::Tag;
 
@@ -25,8 +27,9 @@ pub(crate) const BLOB_TYPE: &str = "application/octet-stream";
 /// Every image of the generations that are held.
 #[derive(Debug)]
 pub struct Images {
-    generations: Vec<Generation>,
+    generations: Vec<Arc<Generation>>,
     cache: Cache<Key, Arc<Image>, Weight>,
+    metrics: Arc<Metrics>,
 }
 
 /// An image, as it is served.
@@ -73,7 +76,7 @@ struct Weight;
 impl Images {
     /// The images of these generations, the newest first.
     #[must_use]
-    pub fn new(generations: Vec<Generation>) -> Self {
+    pub fn new(generations: Vec<Arc<Generation>>, metrics: Arc<Metrics>) -> Self {
         let options = OptionsBuilder::new()
             // A single image must fit into a shard, on machines with many cores too.
             .shards(8)
@@ -82,12 +85,12 @@ impl Images {
             .build()
             .expect("all that has no default is given");
         let cache = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
-        Self { generations, cache }
+        Self { generations, cache, metrics }
     }
 
     /// The generations, the newest first.
     #[must_use]
-    pub fn generations(&self) -> &[Generation] {
+    pub fn generations(&self) -> &[Arc<Generation>] {
         &self.generations
     }
 
@@ -160,7 +163,7 @@ impl Images {
     }
 
     fn tagged(&self, path: &ImagePath, tag: &Tag) -> Result<&Generation, RequestError> {
-        let mut generations = self.generations.iter();
+        let mut generations = self.generations.iter().map(Arc::as_ref);
         let found = if tag.as_str() == LATEST {
             generations.next()
         } else {
@@ -194,10 +197,17 @@ impl Images {
     fn image(&self, generation: &Generation, path: &ImagePath) -> Result<Arc<Image>, RequestError> {
         let set = generation.resolve(path).map_err(RequestError::UnknownName)?;
         let key = Key { generation: generation.id().clone(), set };
-        self.cache.get_or_insert_with(&key, || {
-            let image = generation.compose(&key.set).map_err(RequestError::Compose)?;
-            Ok(Arc::new(Image::from(image)))
-        })
+        let mut cached = true;
+        let image = self.cache.get_or_insert_with(&key, || {
+            cached = false;
+            let begin = Instant::now();
+            let image = Image::from(generation.compose(&key.set).map_err(RequestError::Compose)?);
+            self.metrics.composed.inc();
+            self.metrics.compose_seconds.observe(begin.elapsed().as_secs_f64());
+            Ok::<_, RequestError>(Arc::new(image))
+        })?;
+        self.metrics.cache_hits.inc_by(u64::from(cached));
+        Ok(image)
     }
 }
 

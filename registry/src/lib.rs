@@ -1,21 +1,26 @@
 //! An OCI registry that composes the image from the URL path: `/v2/strace/tcpdump/manifests/latest`.
 //!
 //! `route` reads the request, `images` composes, `body` has the layers, `respond` makes the response; `exchange` is what
-//! happens for each request, and `serve` the thin shell of sockets around it. It knows nothing of Kubernetes and links nothing of the compiler driver.
+//! happens for each request, and `serve` the thin shell of sockets around it. `follow` sees what changes in the store, and
+//! `scrub` reads it again. It knows nothing of Kubernetes and links nothing of the compiler driver.
 
 pub mod body;
 pub mod conditional;
 pub mod error;
 pub mod exchange;
+pub mod follow;
 pub mod handlers;
 pub mod handover;
+mod held;
 pub mod images;
 pub mod listen;
 mod listing;
 pub mod metrics;
 pub mod negotiate;
 pub mod respond;
+mod root;
 pub mod route;
+mod scrub;
 pub mod serve;
 #[cfg(test)]
 mod testing;
@@ -23,5 +28,5 @@ pub mod tls;
 
 pub use error::{Error, RequestError};
 pub use exchange::Service;
-pub use handlers::Registry;
+pub use handlers::{Health, Registry};
 pub use metrics::Metrics;

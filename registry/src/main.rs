@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use kitbag_builder::store::Store;
+use kitbag_registry::follow::{self, follow};
 use kitbag_registry::handover::{Offer, take};
 use kitbag_registry::listen::{Endpoint, Listener, Options, listen};
 use kitbag_registry::serve::{Ending, Settings, serve};
 use kitbag_registry::tls::{Tls, TlsFiles};
-use kitbag_registry::{Error, Registry, Service};
+use kitbag_registry::{Error, Metrics, Registry, Service};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -90,7 +90,8 @@ fn log(filter: &str) -> Result<(), Error> {
 
 fn run(settings: &Serve) -> Result<Ending, Error> {
     raise_file_limit();
-    let registry = Arc::new(Registry::new(Store::open(&settings.store).map_err(Error::Store)?));
+    let metrics = Arc::new(Metrics::default());
+    let registry = Arc::new(Registry::open(&settings.store, Arc::clone(&metrics))?);
     let tls = match (&settings.tls_certificate, &settings.tls_key) {
         (Some(certificate), Some(key)) => {
             let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
@@ -120,7 +121,8 @@ fn run(settings: &Serve) -> Result<Ending, Error> {
             giver.ready();
         }
         let (stop, stopped) = oneshot::channel();
-        let service = Arc::new(Service { registry, metrics: Arc::default() });
+        tokio::spawn(follow(Arc::clone(&registry), follow::Settings::default()));
+        let service = Arc::new(Service { registry, metrics });
         let serving = serve(listeners, service, Settings::default(), async {
             tokio::select! {
                 _ = stopped => {}

@@ -4,13 +4,15 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LINK, VARY, WARNING,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LINK, RETRY_AFTER, VARY,
+    WARNING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use kitbag_toolsets::compose::ComposeError;
 use kitbag_toolsets::path::PathError;
 use serde_json::{Value, json};
 
+use crate::body::BlobError;
 use crate::conditional::{self, Part};
 use crate::error::RequestError;
 use crate::negotiate::INDEX;
@@ -24,6 +26,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// What a tag or a list names changes with the next generation: half a minute is what a cache in front may lag behind.
 const SHORT: HeaderValue = HeaderValue::from_static("public, max-age=30");
+/// When to ask again for what cannot be read for now.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const NO_REFERRERS: &[u8] =
     br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
@@ -149,6 +153,9 @@ pub fn error(error: &RequestError) -> Response<Bytes> {
             let range = HeaderValue::try_from(format!("bytes */{size}")).expect("digits");
             headers.insert(CONTENT_RANGE, range);
         }
+        RequestError::Blob(BlobError::Unreadable { .. }) => {
+            headers.insert(RETRY_AFTER, RETRY_SECONDS);
+        }
         _ => {}
     }
     response
@@ -175,7 +182,10 @@ fn status_and_code(error: &RequestError) -> (StatusCode, &'static str) {
         RequestError::UnknownBlob { .. } => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
         // Not in the specification; docker-registry's codes.
         RequestError::Range { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
-        RequestError::Compose(ComposeError::NoBase) | RequestError::Blob(_) => {
+        // It passes: files are short, a disk is away.
+        RequestError::Blob(BlobError::Unreadable { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
+        // It stays until somebody repairs the store. Not 404: the blob exists, and another replica may have it whole.
+        RequestError::Compose(ComposeError::NoBase) | RequestError::Blob(BlobError::Damaged { .. }) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN")
         }
     }

@@ -1,7 +1,9 @@
 //! A small store for tests: real layers, two generations, tools with the names of endpoints.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use kitbag_builder::layer::Tree;
 use kitbag_builder::store::{Store, StoreWriter, ToolParts};
@@ -14,6 +16,7 @@ const TOOL_BYTES: usize = 8_000;
 
 /// The ids of the two generations, the older one first.
 #[allow(dead_code, reason = "this file is part of several test programs, and not each asks for both")]
+#[derive(Clone)]
 pub(crate) struct Ids {
     pub(crate) old: GenerationId,
     pub(crate) new: GenerationId,
@@ -22,6 +25,37 @@ pub(crate) struct Ids {
 /// Makes a store whose newer generation has another `strace` than the older one, and `dig` besides. `tcpdump` is there
 /// for amd64 only, `lsof` for arm64 only.
 pub(crate) fn make(dir: &Path) -> (Store, Ids) {
+    // Compressed once, then only copied.
+    static FILES: LazyLock<(Vec<(PathBuf, Vec<u8>)>, Ids)> = LazyLock::new(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let ids = write(dir.path());
+        (files(dir.path(), Path::new("")), ids)
+    });
+    let (files, ids) = &*FILES;
+    for (path, bytes) in files {
+        let path = dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    (Store::open(dir).unwrap(), ids.clone())
+}
+
+/// Every file below a directory, by its path there.
+fn files(dir: &Path, below: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir.join(below)).unwrap() {
+        let entry = entry.unwrap();
+        let path = below.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(dir, &path));
+        } else {
+            found.push((path, fs::read(entry.path()).unwrap()));
+        }
+    }
+    found
+}
+
+fn write(dir: &Path) -> Ids {
     const BOTH: &[Arch] = &Arch::ALL;
     let old = commit(
         dir,
@@ -37,7 +71,13 @@ pub(crate) fn make(dir: &Path) -> (Store, Ids) {
     );
     let new =
         commit(dir, &[("strace", "6.2", 200, BOTH, &["strace"]), ("dig", "9.20", 220, BOTH, &["dig", "nslookup"])]);
-    (Store::open(dir).unwrap(), Ids { old, new })
+    Ids { old, new }
+}
+
+/// Adds a generation with this version of `strace`.
+#[allow(dead_code, reason = "this file is part of several test programs, and not each changes the store")]
+pub(crate) fn add(dir: &Path, version: &str) -> GenerationId {
+    commit(dir, &[("strace", version, 200, &Arch::ALL, &["strace"])])
 }
 
 type Tool<'a> = (&'a str, &'a str, u32, &'a [Arch], &'a [&'a str]);

@@ -8,7 +8,7 @@ use crate::testing;
 fn images() -> (tempfile::TempDir, Store, Images, testing::Ids) {
     let dir = tempfile::tempdir().unwrap();
     let (store, ids) = testing::make(dir.path());
-    let images = Images::new(store.generations().to_vec());
+    let images = Images::new(store.generations().to_vec(), Arc::default());
     (dir, store, images, ids)
 }
 

@@ -48,8 +48,9 @@ impl Server {
     pub fn on(endpoints: &[Endpoint], options: &Options, store: Store, settings: Settings) -> Self {
         let listeners = listen(endpoints, options, Vec::new()).unwrap();
         let address = listeners[0].endpoint().address().unwrap();
-        let service = Arc::new(Service { registry: Arc::new(Registry::new(store)), metrics: Arc::default() });
-        let metrics = Arc::clone(&service.metrics);
+        let metrics = Arc::new(Metrics::default());
+        let registry = Registry::open(store.dir(), Arc::clone(&metrics)).unwrap();
+        let service = Arc::new(Service { registry: Arc::new(registry), metrics: Arc::clone(&metrics) });
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
