@@ -26,7 +26,7 @@ pub(crate) struct Ids {
 /// for amd64 only, `lsof` for arm64 only.
 pub(crate) fn make(dir: &Path) -> (Store, Ids) {
     // Compressed once, then only copied.
-    static FILES: LazyLock<(Vec<(PathBuf, Vec<u8>)>, Ids)> = LazyLock::new(|| {
+    static FILES: LazyLock<(Files, Ids)> = LazyLock::new(|| {
         let dir = tempfile::tempdir().unwrap();
         let ids = write(dir.path());
         (files(dir.path(), Path::new("")), ids)
@@ -40,8 +40,11 @@ pub(crate) fn make(dir: &Path) -> (Store, Ids) {
     (Store::open(dir).unwrap(), ids.clone())
 }
 
-/// Every file below a directory, by its path there.
-fn files(dir: &Path, below: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// Files, by their paths.
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
+/// Every file below a directory.
+fn files(dir: &Path, below: &Path) -> Files {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir.join(below)).unwrap() {
         let entry = entry.unwrap();

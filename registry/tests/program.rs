@@ -10,6 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -65,6 +66,65 @@ fn where_it_cannot_listen_it_says_so() {
     insta::assert_snapshot!(refused(dir.path(), &address).replace(&address, "ADDRESS"), @"error: cannot listen on `ADDRESS`: it is in use; stop what listens there, or choose another with `--listen`");
     // An address for documentation, which no machine has.
     insta::assert_snapshot!(refused(dir.path(), "192.0.2.1:5005"), @"error: cannot listen on `192.0.2.1:5005`: Cannot assign requested address (os error 99); choose another address with `--listen`");
+}
+
+/// Asks for a blob that was never asked for, on a connection that is there already.
+fn status_of(stream: &mut TcpStream, target: &str) -> String {
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: registry\r\n\r\n").as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).unwrap();
+    let retry = if head.contains("\r\nretry-after: ") { ", again later" } else { "" };
+    format!("{}{retry}", head.split(' ').nth(1).unwrap())
+}
+
+/// Files that the program may have open in the test that takes them all.
+const FILES: usize = 40;
+
+#[test]
+fn where_files_are_short_who_is_there_goes_on_and_it_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = testing::make(dir.path());
+    let layer = &store.generations()[0].tools()["strace"][&kitbag_toolsets::Arch::Amd64].gzip.digest;
+    let mut limited = Command::new("sh");
+    limited.arg("-c").arg(format!("ulimit -n {FILES}; exec \"$0\" \"$@\""));
+    limited.arg(env!("CARGO_BIN_EXE_kitbag-registry"));
+    limited.args(["serve", "--listen", "127.0.0.1:0", "--store"]).arg(dir.path()).env_clear();
+    let mut running = Running(limited.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("kitbag-registry: listening on http://").unwrap().split_once(',').unwrap().0;
+
+    let mut first = TcpStream::connect(address).unwrap();
+    assert_eq!(status_of(&mut first, "/v2/"), "200");
+    let others: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let target = format!("/v2/strace/blobs/{layer}");
+    let until = |first: &mut TcpStream, wanted: &str| {
+        for _ in 0..1000 {
+            let status = status_of(first, &target);
+            assert!(["200", "503, again later"].contains(&status.as_str()), "{status}");
+            if status == wanted {
+                return;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        panic!("never {wanted}");
+    };
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", running.0.id())).unwrap().count();
+    while files() < FILES {
+        sleep(Duration::from_millis(10));
+    }
+    assert_eq!(status_of(&mut first, "/v2/strace/manifests/latest"), "200");
+    until(&mut first, "503, again later");
+    drop(others);
+    until(&mut first, "200");
+    assert_eq!(status_of(&mut TcpStream::connect(address).unwrap(), "/v2/"), "200");
 }
 
 #[test]

@@ -51,12 +51,15 @@ fn a_new_generation_is_served_at_the_next_look() {
     assert!(world.look(0).is_none());
 }
 
+/// What happens to a store, in words and in deed.
+type Case = (&'static str, fn(&World));
+
 #[test]
 fn what_is_broken_is_refused_once_and_the_store_before_it_served() {
-    let broken: [(&str, fn(&World)); 8] = [
+    let broken: [Case; 8] = [
         ("no JSON", |world| fs::write(world.path("a/index.json"), "{").unwrap()),
         ("no generation", |world| {
-            fs::write(world.path("a/index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap()
+            fs::write(world.path("a/index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
         }),
         ("no index", |world| fs::remove_file(world.path("a/index.json")).unwrap()),
         ("an index that cannot be read", |world| {

@@ -1,3 +1,6 @@
+use std::io;
+use std::sync::Arc;
+
 use super::*;
 use crate::body::{BlobError, Damage};
 use crate::route;
@@ -223,4 +226,14 @@ fn a_write_is_told_what_is_allowed() {
 #[test]
 fn a_warning_can_hold_any_text() {
     assert_eq!(warning("say \"\\é\n\""), "299 - \"say '/??'\"");
+}
+
+#[test]
+fn what_cannot_be_read_for_now_is_to_be_asked_for_again() {
+    let source = Arc::new(io::Error::from_raw_os_error(24));
+    let digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+    let response = super::error(&RequestError::Blob(BlobError::Unreadable { digest, source }));
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()[RETRY_AFTER], "1");
+    assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
 }
