@@ -1,21 +1,19 @@
 //! One request and its response: what is done for each, whatever kind of connection it came by.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use tracing::Level;
 
+use crate::access::{Access, Asked};
+use crate::error::RequestError;
 use crate::handlers::Registry;
 use crate::metrics::Metrics;
 use crate::respond;
 use crate::route;
-
-/// Target of the access log, for filters.
-pub const ACCESS_LOG: &str = "kitbag_registry::access";
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,28 +35,35 @@ pub struct Service {
 
 impl Service {
     /// The response to a request, ready to be sent: that to `HEAD` has no body.
-    pub async fn exchange<B>(&self, _client: Client, request: &Request<B>) -> Response<Full<Bytes>> {
-        let logged = tracing::enabled!(target: ACCESS_LOG, Level::INFO);
-        let begin = logged.then(Instant::now);
+    pub async fn exchange<B>(&self, client: Client, request: &Request<B>) -> Response<Full<Bytes>> {
+        let access = Access::begin();
         let route = route::parse(request.method(), request.uri().path(), request.uri().query());
         let answer = match &route {
             Ok(route) => self.registry.answer(route, request.method(), request.headers()).await,
             Err(error) => Err(error.clone().into()),
         };
-        let (head, mut body) = answer.unwrap_or_else(|error| respond::error(&error)).into_parts();
+        let (mut head, mut body) = answer.unwrap_or_else(|error| self.refuse(&error)).into_parts();
         if request.method() == Method::HEAD {
             body.clear();
         }
-        if let Some(begin) = begin {
-            tracing::info!(
-                target: ACCESS_LOG,
-                method = request.method().as_str(),
-                path = request.uri().path(),
-                status = head.status.as_u16(),
-                bytes = body.len(),
-                us = begin.elapsed().as_micros() as u64,
-            );
-        }
+        let asked = Asked { client, request, route: route.as_ref().ok() };
+        access.end(&self.metrics, &asked, &mut head, body.len());
         Response::from_parts(head, Full::new(body))
+    }
+
+    fn refuse(&self, error: &RequestError) -> Response<Bytes> {
+        if let RequestError::Blob(_) = error {
+            self.metrics.store_errors.inc();
+        }
+        respond::error(error)
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Local => f.write_str("local"),
+        }
     }
 }

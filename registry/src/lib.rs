@@ -2,8 +2,11 @@
 //!
 //! `route` reads the request, `images` composes, `body` has the layers, `respond` makes the response; `exchange` is what
 //! happens for each request, and `serve` the thin shell of sockets around it. `follow` sees what changes in the store, and
-//! `scrub` reads it again. It knows nothing of Kubernetes and links nothing of the compiler driver.
+//! `scrub` reads it again. `admin` shows health and `metrics` on a listener of its own; `access` and `log` write down what
+//! happens. It knows nothing of Kubernetes and links nothing of the compiler driver.
 
+pub mod access;
+pub mod admin;
 pub mod body;
 pub mod conditional;
 pub mod error;
@@ -15,6 +18,7 @@ mod held;
 pub mod images;
 pub mod listen;
 mod listing;
+pub mod log;
 pub mod metrics;
 pub mod negotiate;
 pub mod respond;

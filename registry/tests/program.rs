@@ -146,7 +146,7 @@ fn it_says_where_it_listens_and_ends_when_asked_to() {
         drop(idle);
         let mut log = String::new();
         running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        assert!(log.contains("INFO kitbag_registry: stopping"), "{log}");
+        assert!(log.contains("INFO kitbag_registry::run: stopping"), "{log}");
     }
 }
 
@@ -236,3 +236,121 @@ fn sockets_that_were_opened_before_are_served() {
         assert!(ask(&mut stream, "/v2/").unwrap().starts_with(b"HTTP/1.1 200"));
     }
 }
+/// The program with an admin socket and a file of settings in a directory, once it serves.
+struct Instance {
+    running: Running,
+    config: std::path::PathBuf,
+    log: Option<std::thread::JoinHandle<String>>,
+    lines: std::sync::mpsc::Receiver<String>,
+impl Instance {
+    fn start(dir: &Path, settings: &str) -> Self {
+        let config = dir.join("kitbag.toml");
+        let socket = dir.join("admin.sock");
+        let common =
+            format!("store = '{}'\nadmin = 'unix:{}'\nlisten = '127.0.0.1:0'\n", dir.display(), socket.display());
+        std::fs::write(&config, common + settings).unwrap();
+        let mut child = program(&["serve", "--config", config.to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (tell, lines) = std::sync::mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = std::thread::spawn(move || {
+            let mut all = String::new();
+            for line in stderr.lines().map_while(Result::ok) {
+                all.push_str(&line);
+                all.push('\n');
+                let _ = tell.send(line);
+            }
+            all
+        });
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let instance = Self { running: Running(child), config, log: Some(log), lines };
+        assert!(first.contains("listening on"), "{first}");
+        instance
+    fn ready(&self) -> (Option<i32>, String) {
+        let Output { status, stdout, stderr } =
+            program(&["ready", "--config", self.config.to_str().unwrap()]).output().unwrap();
+        (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+    /// Waits for a line of the log that says this.
+    fn says(&self, words: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(std::time::Duration::from_secs(30)).expect(words);
+            if line.contains(words) {
+                return line;
+            }
+        }
+    /// Exit code, and the whole log.
+    fn ended(mut self) -> (Option<i32>, String) {
+        let code = self.running.0.wait().unwrap().code();
+        (code, self.log.take().unwrap().join().unwrap())
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kitbag-registry"));
+    command.env_clear().args(arguments);
+    command
+fn it_tells_whether_it_is_ready_and_reads_its_settings_again() {
+    let instance = Instance::start(dir.path(), "drain = '30s'\n");
+    assert_eq!(instance.ready(), (Some(0), "ready: ok\n".to_owned()));
+    let before = std::fs::read_to_string(&instance.config).unwrap();
+    std::fs::write(&instance.config, format!("{before}log = 'kitbag_registry=debug'\nmax-connections = 7\n")).unwrap();
+    instance.running.signal(Signal::HUP);
+    assert!(instance.says("the settings are read again").ends_with("again: `log` changed"));
+    assert!(instance.says("takes a restart").ends_with("`max-connections` changed, which takes a restart"));
+    std::fs::write(&instance.config, format!("{before}log = 'warn'\ncolour = 'red'\n")).unwrap();
+    instance.running.signal(Signal::HUP);
+    assert!(instance.says("stay as they are").ends_with("line 6: there is no setting `colour`"));
+    // A file with a fault says nothing about the instance that runs.
+    assert_eq!(instance.ready().0, Some(0));
+    instance.running.signal(Signal::TERM);
+    instance.says("stopping");
+    assert_eq!(instance.ready(), (Some(1), "not ready: serving it ends, and finishes what has begun\n".to_owned()));
+    let (code, log) = instance.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!dir.path().join("admin.sock").exists());
+fn who_asks_twice_does_not_wait() {
+    // Longer than anybody would wait for this test.
+    let instance = Instance::start(dir.path(), "settle = '1h'\ndrain = '1h'\n");
+    instance.running.signal(Signal::TERM);
+    instance.says("stopping");
+    instance.running.signal(Signal::TERM);
+    assert_eq!(instance.ended().0, Some(0));
+fn what_is_logged_last_is_written_too() {
+    let instance = Instance::start(dir.path(), "log-format = 'json'\n");
+    instance.running.signal(Signal::TERM);
+    let (_, log) = instance.ended();
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(last["message"], "stopping");
+fn wrong_settings_are_refused_with_exit_code_2() {
+    let config = dir.path().join("kitbag.toml");
+    std::fs::write(&config, "drian = '5s'\n").unwrap();
+    let path = config.to_str().unwrap();
+    for arguments in [
+        &["serve", "--config", path][..],
+        &["config", "--config", path],
+        &["config", "--drian=5s"],
+        &["serve"],
+        &["ready"],
+    ] {
+        let Output { status, stdout, stderr } = program(arguments).output().unwrap();
+        assert_eq!((status.code(), stdout.len()), (Some(2), 0), "{arguments:?}");
+        assert!(stderr.starts_with(b"error: "), "{arguments:?}");
+    let nobody = program(&["ready", "--admin", "unix:/nowhere/admin.sock"]).output().unwrap();
+    assert_eq!(nobody.status.code(), Some(1));
+fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    let config = dir.path().join("kitbag.toml");
+    std::fs::write(&config, "drain = '3s'\nsettle = '3s'\nheader-timeout = '3s'\n").unwrap();
+    let path = config.to_str().unwrap();
+    let shown = program(&["config", "--settle=1s"])
+        .envs([("KITBAG_DRAIN", "2s"), ("KITBAG_SETTLE", "2s"), ("KITBAG_CONFIG", path)])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    let row =
+        |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(row("header-timeout"), ["header-timeout", "3s", &format!("{path}:3")]);
+    assert_eq!(row("drain"), ["drain", "2s", "KITBAG_DRAIN"]);
+    assert_eq!(row("settle"), ["settle", "1s", "--settle"]);
+    assert_eq!(row("store"), ["store", "-", "default"]);
+    assert_eq!(shown.status.code(), Some(0));

@@ -1,0 +1,160 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+
+use super::{Admin, AdminError, Answer, Endpoint, Health, Listener, ask, listen, serve};
+use crate::metrics::Metrics;
+
+fn admin() -> Admin {
+    Admin::new(Metrics::new().1)
+}
+
+fn health() -> Health {
+    Health { generation: "5c729eb85204".to_owned(), ..Health::default() }
+}
+
+fn get(admin: &Admin, path: &str, query: Option<&str>) -> (u16, String) {
+    let response = admin.answer(&Method::GET, path, query);
+    (response.status().as_u16(), response.into_body())
+}
+
+#[test]
+fn a_process_that_starts_lives_but_is_not_ready() {
+    let admin = admin();
+    assert_eq!(get(&admin, "/livez", None), (200, "ok".to_owned()));
+    assert_eq!(get(&admin, "/startupz", None).0, 503);
+    let (status, text) = get(&admin, "/readyz", None);
+    assert_eq!(status, 503);
+    insta::assert_snapshot!(text, @"
+    [-]start the store is not open yet
+    [+]serving ok
+    readyz check failed
+    ");
+}
+
+#[test]
+fn a_process_that_serves_is_ready_until_it_ends() {
+    let admin = admin();
+    admin.started(health);
+    for path in ["/livez", "/startupz", "/readyz"] {
+        assert_eq!(get(&admin, path, None), (200, "ok".to_owned()), "{path}");
+    }
+    insta::assert_snapshot!(get(&admin, "/readyz", Some("verbose")).1, @"
+    [+]start ok
+    [+]serving ok
+    [+]store generation 5c729eb85204
+    [+]blobs ok
+    readyz check passed
+    ");
+    admin.ending();
+    assert_eq!((get(&admin, "/livez", None).0, get(&admin, "/startupz", None).0), (200, 200));
+    let (status, text) = get(&admin, "/readyz", None);
+    assert_eq!(status, 503);
+    insta::assert_snapshot!(text, @"
+    [+]start ok
+    [-]serving it ends, and finishes what has begun
+    [+]store generation 5c729eb85204
+    [+]blobs ok
+    readyz check failed
+    ");
+}
+
+#[test]
+fn a_damaged_blob_is_a_reason_to_go_elsewhere() {
+    let admin = admin();
+    admin.started(|| Health { damaged: vec!["sha256:0a".to_owned(), "sha256:0b".to_owned()], ..health() });
+    let (status, text) = get(&admin, "/readyz", None);
+    assert_eq!(status, 503);
+    insta::assert_snapshot!(text, @"
+    [+]start ok
+    [+]serving ok
+    [+]store generation 5c729eb85204
+    [-]blobs damaged: sha256:0a, sha256:0b
+    readyz check failed
+    ");
+}
+
+#[test]
+fn a_refused_store_is_worth_knowing_but_the_one_before_is_served() {
+    let admin = admin();
+    admin.started(|| Health { refusal: Some("blob `sha256:0a` is missing".to_owned()), ..health() });
+    assert_eq!(get(&admin, "/readyz", None), (200, "ok".to_owned()));
+    insta::assert_snapshot!(get(&admin, "/readyz", Some("x&verbose")).1, @"
+    [+]start ok
+    [+]serving ok
+    [!]store generation 5c729eb85204, because the store as it is was refused: blob `sha256:0a` is missing
+    [+]blobs ok
+    readyz check passed
+    ");
+}
+
+#[test]
+fn nothing_else_is_served() {
+    let admin = admin();
+    assert_eq!(get(&admin, "/v2/", None).0, 404);
+    let refused = admin.answer(&Method::POST, "/readyz", None);
+    assert_eq!(
+        (refused.status(), &refused.headers()["allow"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"GET, HEAD".parse().unwrap())
+    );
+    let metrics = admin.answer(&Method::GET, "/metrics", None);
+    assert_eq!(metrics.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(metrics.body().ends_with("# EOF\n"));
+}
+
+#[test]
+fn endpoints_are_read_as_they_are_printed() {
+    for text in ["127.0.0.1:5006", "[::1]:5006", "unix:/run/kitbag/admin.sock", "unix:admin.sock"] {
+        assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+    }
+    for text in ["", "localhost:5006", "5006", "unix:", "/run/x"] {
+        assert!(text.parse::<Endpoint>().is_err(), "{text}");
+    }
+}
+
+/// One runtime for the listeners, and questions from outside of it, as a probe asks.
+#[test]
+fn it_answers_on_sockets() {
+    let dir = tempfile::tempdir().unwrap();
+    let unix = Endpoint::Unix(dir.path().join("admin.sock"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let admin = Arc::new(admin());
+    let (address, older) = runtime.block_on(async {
+        // What an instance before has left there, and one that still runs.
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("admin.sock")).unwrap());
+        let older = listen(&unix).await.unwrap();
+        tokio::spawn(serve(listen(&unix).await.unwrap(), Arc::clone(&admin)));
+        let tcp = listen(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let Listener::Tcp(socket) = &tcp else { panic!("it is TCP") };
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(serve(tcp, Arc::clone(&admin)));
+        (address, older)
+    });
+    // The older one takes only its own file with it.
+    drop(older);
+    let tcp = Endpoint::Tcp(address);
+    for endpoint in [&unix, &tcp] {
+        let reason = "start the store is not open yet".to_owned();
+        assert_eq!(ask(endpoint).unwrap(), Answer { ready: false, reason });
+    }
+    admin.started(health);
+    assert_eq!(ask(&unix).unwrap(), Answer { ready: true, reason: "ok".to_owned() });
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("\r\n\r\n"), "{text}");
+    // The file goes with its listener.
+    drop(runtime);
+    assert!(matches!(ask(&unix), Err(AdminError::Unreachable { .. })));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn where_it_cannot_listen_it_says_so() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(listen(&Endpoint::Unix("/nowhere/admin.sock".into()))).unwrap_err();
+    insta::assert_snapshot!(error, @"cannot listen on `unix:/nowhere/admin.sock`: No such file or directory (os error 2); choose another endpoint with `--admin`");
+}

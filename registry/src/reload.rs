@@ -1,0 +1,83 @@
+//! SIGHUP: the settings are read again, as a whole. Either all of them are good and those that can change do, or
+//! nothing does.
+
+use std::ffi::OsString;
+
+use kitbag_registry::log::Log;
+
+use crate::cli::Task;
+use crate::config::{Config, RELOADED, Setting, load};
+use crate::run::log_settings;
+
+/// What makes a change happen, once all the others are known to be possible too.
+pub(crate) type Change<'a> = Box<dyn FnOnce() + Send + 'a>;
+/// Reads what the settings name, and says why it cannot be used, or how to go over to it.
+pub(crate) type Part<'a> = Box<dyn Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a>;
+
+/// What SIGHUP does.
+pub(crate) struct Reload<'a> {
+    arguments: Vec<OsString>,
+    settings: Vec<Setting>,
+    parts: Vec<Part<'a>>,
+}
+
+impl<'a> Reload<'a> {
+    /// `arguments` are those of the program, `settings` what came of them.
+    pub(crate) fn new(arguments: Vec<OsString>, settings: Vec<Setting>) -> Self {
+        Self { arguments, settings, parts: Vec::new() }
+    }
+
+    /// Something that can change.
+    pub(crate) fn with(mut self, part: impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a) -> Self {
+        self.parts.push(Box::new(part));
+        self
+    }
+
+    /// Reads the settings, and goes over to them.
+    pub(crate) fn run(&mut self) {
+        match self.change() {
+            Ok(changed) if changed.is_empty() => tracing::info!("the settings are read again"),
+            Ok(changed) => {
+                let (now, later): (Vec<_>, Vec<_>) =
+                    changed.into_iter().partition(|name| RELOADED.contains(&name.as_str()));
+                if !now.is_empty() {
+                    tracing::info!("the settings are read again: {} changed", quoted(&now));
+                }
+                if !later.is_empty() {
+                    tracing::warn!("{} changed, which takes a restart", quoted(&later));
+                }
+            }
+            Err(reason) => tracing::error!("the settings stay as they are: {reason}"),
+        }
+    }
+
+    fn change(&mut self) -> Result<Vec<String>, String> {
+        let loaded = load(&self.arguments).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let Task::Serve(config) = loaded.task else { return Ok(Vec::new()) };
+        let changes: Vec<Change<'_>> = self.parts.iter().map(|part| part(&config)).collect::<Result<_, _>>()?;
+        for change in changes {
+            change();
+        }
+        let changed = loaded.settings.iter().zip(&self.settings).filter(|(new, old)| new.values != old.values);
+        let changed = changed.map(|(new, _)| new.name.clone()).collect();
+        self.settings = loaded.settings;
+        Ok(changed)
+    }
+}
+
+/// The log as a part that can change.
+pub(crate) fn log_part<'a>(log: &'a Log) -> impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a {
+    move |config| {
+        let settings = log_settings(config);
+        kitbag_registry::log::check_filter(&settings.filter).map_err(|error| error.to_string())?;
+        Ok(Box::new(move || {
+            if let Err(error) = log.change(&settings) {
+                tracing::error!("the log stays as it is: {error}");
+            }
+        }))
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
