@@ -29,7 +29,7 @@ const LONGEST_TEXT: usize = 160;
 
 /// An exchange that has begun.
 #[derive(Debug)]
-pub(crate) struct Access {
+pub(crate) struct Record {
     begin: Instant,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Asked<'a, B> {
     pub(crate) route: Option<&'a Route>,
 }
 
-impl Access {
+impl Record {
     pub(crate) fn begin() -> Self {
         Self { begin: Instant::now() }
     }

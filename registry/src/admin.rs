@@ -206,8 +206,8 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix("unix:") {
-            Some("") => Err("write the path of a socket after `unix:`".to_owned()),
-            Some(path) => Ok(Self::Unix(path.into())),
+            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+            Some(_) => Err("write the whole path of a socket after `unix:`".to_owned()),
             None => text.parse().map(Self::Tcp).map_err(|_| {
                 "write for example `127.0.0.1:5006`, `[::1]:5006` or `unix:/run/kitbag/admin.sock`".to_owned()
             }),

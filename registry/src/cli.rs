@@ -50,15 +50,22 @@ Exit codes:
   1  it could not start, or not go on; `ready`: it is not, or does not answer within 2 s
   2  wrong arguments or settings";
 
-const SETTINGS: &str = "\
+macro_rules! settings {
+    () => {
+        "\
 A flag goes before the environment, that before the file, that before the default. The file has the
-names of the flags: `drain = \"30s\"`, `max-connections = 100`, `listen = [\"[::1]:5005\", \"unix:/run/x\"]`.";
+names of the flags: `drain = \"30s\"`, `max-connections = 100`, `listen = [\"[::1]:5005\", \"unix:/run/x\"]`."
+    };
+}
 
-const SERVING: &str = "\
-A flag goes before the environment, that before the file, that before the default. The file has the
-names of the flags: `drain = \"30s\"`, `max-connections = 100`, `listen = [\"[::1]:5005\", \"unix:/run/x\"]`.
+const SETTINGS: &str = settings!();
+
+const SERVING: &str = concat!(
+    settings!(),
+    "
 
 Signals:
   SIGTERM, SIGINT  stop listening, finish what has begun, exit with 0; a second one: exit at once
   SIGHUP           read the settings again: `access-log`, `access-log-sample` and `log` change, the
-                   others take a restart, and the log says which; with a fault in them nothing changes";
+                   others take a restart, and the log says which; with a fault in them nothing changes"
+);

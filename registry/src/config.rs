@@ -44,9 +44,13 @@ pub(crate) struct Config {
     #[arg(long, env = "KITBAG_SCRUB_RATE", value_name = "SIZE", help_heading = "Store")]
     #[arg(value_parser = value::size, default_value = "4MiB")]
     pub(crate) scrub_rate: u64,
+    /// Pause after all of the store was read in the background
+    #[arg(long, env = "KITBAG_SCRUB_PAUSE", value_name = "DURATION", help_heading = "Store")]
+    #[arg(value_parser = value::time, default_value = "1h")]
+    pub(crate) scrub_pause: Duration,
 
-    /// Where clients come in: `127.0.0.1:5005`, `[::1]:5005`, `unix:/run/kitbag/registry.sock`, `systemd`; several with
-    /// commas
+    /// Where clients come in: `127.0.0.1:5005`, `[::1]:5005`, `tls:0.0.0.0:5443`, `unix:/run/kitbag/registry.sock`,
+    /// `systemd`; several with commas
     #[arg(long, env = "KITBAG_LISTEN", value_name = "ENDPOINT", help_heading = "Listeners")]
     #[arg(value_delimiter = ',', default_value = "127.0.0.1:5005")]
     pub(crate) listen: Vec<String>,
@@ -59,14 +63,14 @@ pub(crate) struct Config {
     #[arg(value_parser = value::switch, default_value = "off", num_args = 0..=1, default_missing_value = "on")]
     #[arg(require_equals = true)]
     pub(crate) reuse_port: bool,
-    /// The Unix socket by which an instance hands its listening sockets over to the next one
+    /// Where an instance hands its listening sockets over to the next one: a Unix socket's path, or `@` and a name
     #[arg(long, env = "KITBAG_HANDOVER", value_name = "SOCKET", help_heading = "Listeners")]
     pub(crate) handover: Option<PathBuf>,
 
-    /// Certificate chain in PEM, for TLS
+    /// Certificate chain in PEM, for `tls:` endpoints
     #[arg(long, env = "KITBAG_TLS_CERTIFICATE", value_name = "FILE", help_heading = "TLS and access")]
     pub(crate) tls_certificate: Option<PathBuf>,
-    /// Private key in PEM, for TLS
+    /// Private key in PEM, for `tls:` endpoints
     #[arg(long, env = "KITBAG_TLS_KEY", value_name = "FILE", help_heading = "TLS and access")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Users who may pull, with bcrypt hashes, as `htpasswd -B` writes them
@@ -82,7 +86,7 @@ pub(crate) struct Config {
     pub(crate) max_connections: u32,
     /// Connections at a time of one client address; 0 for no limit
     #[arg(long, env = "KITBAG_CONNECTIONS_PER_CLIENT", value_name = "COUNT", help_heading = "Limits")]
-    #[arg(default_value = "0")]
+    #[arg(default_value = "1024")]
     pub(crate) connections_per_client: u32,
     /// Requests per second of one client address, before it gets 429; 0 for no limit
     #[arg(long, env = "KITBAG_REQUESTS_PER_CLIENT", value_name = "COUNT", help_heading = "Limits")]
@@ -92,10 +96,14 @@ pub(crate) struct Config {
     #[arg(long, env = "KITBAG_REQUEST_BURST", value_name = "COUNT", help_heading = "Limits")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), default_value = "100")]
     pub(crate) request_burst: u32,
-    /// How long a client may take for the headers of a request, and how long it may say nothing between two
+    /// How long a client may take for the head of a request, TLS included
     #[arg(long, env = "KITBAG_HEADER_TIMEOUT", value_name = "DURATION", help_heading = "Limits")]
     #[arg(value_parser = value::some_time, default_value = "10s")]
     pub(crate) header_timeout: Duration,
+    /// How long a client may keep a connection on which it asks for nothing
+    #[arg(long, env = "KITBAG_KEEP_ALIVE_TIMEOUT", value_name = "DURATION", help_heading = "Limits")]
+    #[arg(value_parser = value::some_time, default_value = "75s")]
+    pub(crate) keep_alive_timeout: Duration,
     /// How long a client may read nothing of its response
     #[arg(long, env = "KITBAG_STALL_TIMEOUT", value_name = "DURATION", help_heading = "Limits")]
     #[arg(value_parser = value::some_time, default_value = "60s")]
@@ -135,6 +143,14 @@ pub(crate) enum ConfigError {
     /// Flags or environment. The text is clap's.
     #[error(transparent)]
     Arguments(#[from] clap::Error),
+    /// A variable of the environment.
+    #[error("`{name}` in the environment: {reason}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The file cannot be read.
     #[error("cannot read the settings in `{path}`: {source}", path = path.display())]
     Unreadable {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 
-use crate::access::{Access, Asked};
+use crate::access::{Asked, Record};
 use crate::error::RequestError;
 use crate::handlers::Registry;
 use crate::metrics::Metrics;
@@ -36,7 +36,7 @@ pub struct Service {
 impl Service {
     /// The response to a request, ready to be sent: that to `HEAD` has no body.
     pub async fn exchange<B>(&self, client: Client, request: &Request<B>) -> Response<Full<Bytes>> {
-        let access = Access::begin();
+        let record = Record::begin();
         let route = route::parse(request.method(), request.uri().path(), request.uri().query());
         let answer = match &route {
             Ok(route) => self.registry.answer(route, request.method(), request.headers()).await,
@@ -47,7 +47,7 @@ impl Service {
             body.clear();
         }
         let asked = Asked { client, request, route: route.as_ref().ok() };
-        access.end(&self.metrics, &asked, &mut head, body.len());
+        record.end(&self.metrics, &asked, &mut head, body.len());
         Response::from_parts(head, Full::new(body))
     }
 

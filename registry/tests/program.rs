@@ -323,6 +323,9 @@ fn what_is_logged_last_is_written_too() {
     let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     assert_eq!(last["message"], "stopping");
 fn wrong_settings_are_refused_with_exit_code_2() {
+    let dir = tempfile::tempdir().unwrap();
+    // Before there is a child, which would inherit the lock of a store that another test writes.
+    testing::make(dir.path());
     let config = dir.path().join("kitbag.toml");
     std::fs::write(&config, "drian = '5s'\n").unwrap();
     let path = config.to_str().unwrap();
@@ -336,9 +339,16 @@ fn wrong_settings_are_refused_with_exit_code_2() {
         let Output { status, stdout, stderr } = program(arguments).output().unwrap();
         assert_eq!((status.code(), stdout.len()), (Some(2), 0), "{arguments:?}");
         assert!(stderr.starts_with(b"error: "), "{arguments:?}");
+    }
+    let wrong = program(&["serve"]).env("KITBAG_DRAIN", "soon").output().unwrap();
+    insta::assert_snapshot!(String::from_utf8(wrong.stderr).unwrap(), @"error: `KITBAG_DRAIN` in the environment: invalid value 'soon' for '--drain <DURATION>': expected number at 0; write for example `50s`, `1m 30s` or `500ms`");
+    assert_eq!(wrong.status.code(), Some(2));
     let nobody = program(&["ready", "--admin", "unix:/nowhere/admin.sock"]).output().unwrap();
     assert_eq!(nobody.status.code(), Some(1));
 fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    // Before there is a child, which would inherit the lock of a store that another test writes.
+    testing::make(dir.path());
     let config = dir.path().join("kitbag.toml");
     std::fs::write(&config, "drain = '3s'\nsettle = '3s'\nheader-timeout = '3s'\n").unwrap();
     let path = config.to_str().unwrap();

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Args as _, Command, CommandFactory, FromArgMatches as _};
 
@@ -43,7 +44,7 @@ pub(crate) enum Origin {
 /// [`ConfigError`]. Where it is `Arguments`, clap has the text, which can also be the help that was asked for.
 pub(crate) fn load(arguments: &[OsString]) -> Result<Loaded, ConfigError> {
     let mut command = Arguments::command();
-    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    let mut matches = command.try_get_matches_from_mut(arguments).map_err(|error| named(error, arguments))?;
     let path = matches.subcommand().and_then(|(_, given)| given.try_get_one::<PathBuf>("config").ok().flatten());
     let file = path.filter(|_| matches.subcommand_name() != Some("ready")).map(|path| File::read(path));
     let file = file.transpose()?;
@@ -90,6 +91,24 @@ fn check(file: &File) -> Result<(), ConfigError> {
         })?;
     }
     Ok(())
+}
+
+/// The error with the name of the variable in it, where it is about one: clap only tells the flag of the same name.
+fn named(error: clap::Error, arguments: &[OsString]) -> ConfigError {
+    let flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => text.split([' ', '=', '[']).next().unwrap_or_default().to_owned(),
+        _ => return error.into(),
+    };
+    let given = arguments.iter().any(|argument| argument.to_string_lossy().starts_with(&flag));
+    let declared = declared();
+    let mut all = declared.get_arguments();
+    let setting = all.find(|argument| flag.strip_prefix("--") == argument.get_long());
+    match setting.and_then(clap::Arg::get_env).filter(|variable| !given && std::env::var_os(variable).is_some()) {
+        Some(variable) => {
+            ConfigError::Variable { name: variable.to_string_lossy().into_owned(), reason: reason(&error) }
+        }
+        None => error.into(),
+    }
 }
 
 /// clap's own text, without what only makes sense on a command line.

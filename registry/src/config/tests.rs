@@ -158,6 +158,7 @@ fn settings_are_printed_with_where_they_come_from() {
     store                   /store                     kitbag.toml:1
     follow-interval         500ms                      default
     scrub-rate              4MiB                       default
+    scrub-pause             1h                         default
     listen                  127.0.0.1:5005,[::1]:5005  kitbag.toml:2
     admin                   -                          default
     reuse-port              off                        default
@@ -167,10 +168,11 @@ fn settings_are_printed_with_where_they_come_from() {
     htpasswd                -                          default
     token-file              -                          default
     max-connections         100                        --max-connections
-    connections-per-client  0                          default
+    connections-per-client  1024                       default
     requests-per-client     0                          default
     request-burst           100                        default
     header-timeout          10s                        default
+    keep-alive-timeout      75s                        default
     stall-timeout           60s                        default
     settle                  500ms                      default
     drain                   10s                        default
@@ -183,13 +185,15 @@ fn settings_are_printed_with_where_they_come_from() {
     store = "/store"
     follow-interval = "500ms"
     scrub-rate = "4MiB"
+    scrub-pause = "1h"
     listen = ["127.0.0.1:5005", "[::1]:5005"]
     reuse-port = "off"
     max-connections = 100
-    connections-per-client = 0
+    connections-per-client = 1024
     requests-per-client = 0
     request-burst = 100
     header-timeout = "10s"
+    keep-alive-timeout = "75s"
     stall-timeout = "60s"
     settle = "500ms"
     drain = "10s"
@@ -280,22 +284,25 @@ fn the_help_says_all() {
                                         KITBAG_FOLLOW_INTERVAL] [default: 500ms]
           --scrub-rate <SIZE>           Bytes per second that are read in the background to find damaged
                                         blobs; 0 for none [env: KITBAG_SCRUB_RATE] [default: 4MiB]
+          --scrub-pause <DURATION>      Pause after all of the store was read in the background [env:
+                                        KITBAG_SCRUB_PAUSE] [default: 1h]
 
     Listeners:
           --listen <ENDPOINT>      Where clients come in: `127.0.0.1:5005`, `[::1]:5005`,
-                                   `unix:/run/kitbag/registry.sock`, `systemd`; several with commas
-                                   [env: KITBAG_LISTEN] [default: 127.0.0.1:5005]
+                                   `tls:0.0.0.0:5443`, `unix:/run/kitbag/registry.sock`, `systemd`;
+                                   several with commas [env: KITBAG_LISTEN] [default: 127.0.0.1:5005]
           --admin <ENDPOINT>       Where health and metrics are asked for: `127.0.0.1:5006`,
                                    `unix:/run/kitbag/admin.sock`; several with commas [env:
                                    KITBAG_ADMIN]
           --reuse-port[=<on|off>]  Share the port with other instances (SO_REUSEPORT) [env:
                                    KITBAG_REUSE_PORT] [default: off]
-          --handover <SOCKET>      The Unix socket by which an instance hands its listening sockets over
-                                   to the next one [env: KITBAG_HANDOVER]
+          --handover <SOCKET>      Where an instance hands its listening sockets over to the next one: a
+                                   Unix socket's path, or `@` and a name [env: KITBAG_HANDOVER]
 
     TLS and access:
-          --tls-certificate <FILE>  Certificate chain in PEM, for TLS [env: KITBAG_TLS_CERTIFICATE]
-          --tls-key <FILE>          Private key in PEM, for TLS [env: KITBAG_TLS_KEY]
+          --tls-certificate <FILE>  Certificate chain in PEM, for `tls:` endpoints [env:
+                                    KITBAG_TLS_CERTIFICATE]
+          --tls-key <FILE>          Private key in PEM, for `tls:` endpoints [env: KITBAG_TLS_KEY]
           --htpasswd <FILE>         Users who may pull, with bcrypt hashes, as `htpasswd -B` writes them
                                     [env: KITBAG_HTPASSWD]
           --token-file <FILE>       Bearer tokens that may pull, one on a line [env: KITBAG_TOKEN_FILE]
@@ -304,15 +311,16 @@ fn the_help_says_all() {
           --max-connections <COUNT>         Connections at a time; more wait in the kernel's queue [env:
                                             KITBAG_MAX_CONNECTIONS] [default: 4096]
           --connections-per-client <COUNT>  Connections at a time of one client address; 0 for no limit
-                                            [env: KITBAG_CONNECTIONS_PER_CLIENT] [default: 0]
+                                            [env: KITBAG_CONNECTIONS_PER_CLIENT] [default: 1024]
           --requests-per-client <COUNT>     Requests per second of one client address, before it gets
                                             429; 0 for no limit [env: KITBAG_REQUESTS_PER_CLIENT]
                                             [default: 0]
           --request-burst <COUNT>           Requests that a client may make at once, if it was quiet
                                             before [env: KITBAG_REQUEST_BURST] [default: 100]
-          --header-timeout <DURATION>       How long a client may take for the headers of a request, and
-                                            how long it may say nothing between two [env:
-                                            KITBAG_HEADER_TIMEOUT] [default: 10s]
+          --header-timeout <DURATION>       How long a client may take for the head of a request, TLS
+                                            included [env: KITBAG_HEADER_TIMEOUT] [default: 10s]
+          --keep-alive-timeout <DURATION>   How long a client may keep a connection on which it asks for
+                                            nothing [env: KITBAG_KEEP_ALIVE_TIMEOUT] [default: 75s]
           --stall-timeout <DURATION>        How long a client may read nothing of its response [env:
                                             KITBAG_STALL_TIMEOUT] [default: 60s]
 
