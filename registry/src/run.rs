@@ -100,8 +100,10 @@ async fn work(
     let mut signals = Signals::new().map_err(Error::Start)?;
     let (metrics, names) = Metrics::new();
     let (metrics, admin) = (Arc::new(metrics), Arc::new(Admin::new(names)));
+    // Where another instance takes over, there are two for a while.
+    let shared = config.reuse_port || config.handover.is_some();
     for endpoint in &config.admin {
-        background.spawn(admin::serve(admin::listen(endpoint).await?, Arc::clone(&admin)));
+        background.spawn(admin::serve(admin::listen(endpoint, shared)?, Arc::clone(&admin)));
     }
     let registry = Arc::new(Registry::new(Store::open(store).map_err(Error::Store)?));
     let listener = listen(address(config)?).await?;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -29,6 +30,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_LIFE: Duration = Duration::from_secs(120);
 /// Bytes of a request's head.
 const MAX_HEADER_BYTES: usize = 8 << 10;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 64;
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,12 +52,14 @@ pub struct SocketFile {
 }
 
 /// Listens. A Unix socket takes the name over from whoever had it, in one step: of two instances the newer one answers.
+/// An address can be had by two instances only where both are told that it is `shared`, as while one takes over from
+/// the other.
 ///
 /// # Errors
 /// [`AdminError::Listen`].
-pub async fn listen(endpoint: &Endpoint) -> Result<Listener, AdminError> {
+pub fn listen(endpoint: &Endpoint, shared: bool) -> Result<Listener, AdminError> {
     let listener = match endpoint {
-        Endpoint::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+        Endpoint::Tcp(address) => bind_tcp(*address, shared).map(Listener::Tcp),
         Endpoint::Unix(path) => bind(path).map(|(socket, file)| Listener::Unix(socket, file)),
     };
     listener.map_err(|source| AdminError::Listen { endpoint: endpoint.clone(), source })
@@ -109,6 +114,14 @@ fn sent(response: Response<String>, bodyless: bool) -> Response<Full<Bytes>> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(http::header::CONTENT_LENGTH, body.len().into());
     Response::from_parts(head, Full::new(if bodyless { Bytes::new() } else { body.into() }))
+}
+
+fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(shared)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {

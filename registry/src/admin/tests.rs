@@ -124,11 +124,14 @@ fn it_answers_on_sockets() {
     let (address, older) = runtime.block_on(async {
         // What an instance before has left there, and one that still runs.
         drop(std::os::unix::net::UnixListener::bind(dir.path().join("admin.sock")).unwrap());
-        let older = listen(&unix).await.unwrap();
-        tokio::spawn(serve(listen(&unix).await.unwrap(), Arc::clone(&admin)));
-        let tcp = listen(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let older = listen(&unix, false).unwrap();
+        tokio::spawn(serve(listen(&unix, false).unwrap(), Arc::clone(&admin)));
+        let tcp = listen(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
         let Listener::Tcp(socket) = &tcp else { panic!("it is TCP") };
         let address = socket.local_addr().unwrap();
+        // Another one may have it too, if it says so.
+        assert!(listen(&Endpoint::Tcp(address), false).is_err());
+        drop(listen(&Endpoint::Tcp(address), true).unwrap());
         tokio::spawn(serve(tcp, Arc::clone(&admin)));
         (address, older)
     });
@@ -155,6 +158,6 @@ fn it_answers_on_sockets() {
 #[test]
 fn where_it_cannot_listen_it_says_so() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let error = runtime.block_on(listen(&Endpoint::Unix("/nowhere/admin.sock".into()))).unwrap_err();
+    let error = runtime.block_on(async { listen(&Endpoint::Unix("/nowhere/admin.sock".into()), false) }).unwrap_err();
     insta::assert_snapshot!(error, @"cannot listen on `unix:/nowhere/admin.sock`: No such file or directory (os error 2); choose another endpoint with `--admin`");
 }
