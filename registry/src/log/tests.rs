@@ -8,7 +8,7 @@ use tracing::subscriber::with_default;
 
 use super::{Format, Log, Sample, Settings, make};
 use crate::exchange::Client;
-use crate::{Registry, Service, testing};
+use crate::{Metrics, Registry, Service, testing};
 
 /// An output that a test can look at.
 #[derive(Clone, Default)]
@@ -54,7 +54,9 @@ impl Asker {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = testing::make(dir.path());
-        let service = Service { registry: Arc::new(Registry::new(store)), metrics: Arc::default() };
+        let metrics = Arc::new(Metrics::default());
+        let registry = Registry::open(store.dir(), Arc::clone(&metrics)).unwrap();
+        let service = Service { registry: Arc::new(registry), metrics };
         Self { service, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(), store: dir }
     }
 
@@ -133,7 +135,7 @@ fn sampling_leaves_requests_out_but_none_that_failed_here() {
     assert_eq!(text.lines().count(), 10, "{text}");
     let none = Settings { sample: "0".parse().unwrap(), ..settings(Format::Text) };
     let dig = kitbag_toolsets::Name::parse("dig").unwrap();
-    let digest = &asker.service.registry.latest().tools()[&dig].values().next().unwrap().gzip.digest;
+    let digest = asker.service.registry.latest().tools()[&dig].values().next().unwrap().gzip.digest.clone();
     std::fs::remove_file(asker.store.path().join("blobs/sha256").join(digest.digest())).unwrap();
     let text = logged(&none, |_| {
         assert_eq!(asker.get("/v2/dig/manifests/latest", &[]), (200, None));
