@@ -9,12 +9,15 @@ use kitbag_toolsets::compose::ComposeError;
 use kitbag_toolsets::{ImagePath, Name, UnknownName};
 use oci_spec::image::Digest;
 
+use crate::auth::credentials::Refusal;
+use crate::auth::files::AccessError;
 use crate::body::BlobError;
 use crate::handover::HandoverError;
 use crate::listen::Endpoint;
 use crate::negotiate::INDEX;
 use crate::route::{RouteError, Tag};
 use crate::tls::TlsError;
+use crate::throttle::RetryAfter;
 
 /// Why the registry cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum Error {
     /// There is no store that could be served.
     #[error(transparent)]
     Store(StoreError),
+    /// The files that say who may pull cannot be used.
+    #[error("cannot tell who may pull: {0}")]
+    Access(#[source] AccessError),
     /// Another program listens on the address.
     #[error("cannot listen on `{0}`: it is in use; stop what listens there, or choose another with `--listen`")]
     InUse(Endpoint),
@@ -62,6 +68,12 @@ pub enum Error {
 /// Why a request does not get what it asks for.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
+    /// The client is not one of those who may pull.
+    #[error(transparent)]
+    Unauthorized(Refusal),
+    /// The client asks too often, or guesses passwords.
+    #[error("too many requests: ask again in {} s", .0.0)]
+    TooMany(RetryAfter),
     /// The request means nothing here.
     #[error(transparent)]
     Route(#[from] RouteError),

@@ -4,16 +4,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 
 use crate::access::{Asked, Record};
+use crate::auth::Access;
 use crate::error::RequestError;
 use crate::handlers::Registry;
 use crate::metrics::Metrics;
 use crate::respond;
 use crate::route;
+use crate::throttle::Throttle;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,24 +34,55 @@ pub struct Service {
     pub registry: Arc<Registry>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who may pull; everybody where there is none.
+    pub access: Option<Arc<Access>>,
+    /// How often a client may ask; as often as it likes where there is none.
+    pub throttle: ArcSwapOption<Throttle>,
 }
 
 impl Service {
+    /// A service that is open to everybody, and as often as they like.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
+        Self { registry, metrics, access: None, throttle: ArcSwapOption::empty() }
+    }
+
     /// The response to a request, ready to be sent: that to `HEAD` has no body.
     pub async fn exchange<B>(&self, client: Client, request: &Request<B>) -> Response<Full<Bytes>> {
         let record = Record::begin();
         let route = route::parse(request.method(), request.uri().path(), request.uri().query());
-        let answer = match &route {
-            Ok(route) => self.registry.answer(route, request.method(), request.headers()).await,
-            Err(error) => Err(error.clone().into()),
+        let answer = match (self.admit(client, request.headers()).await, &route) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Ok(route)) => self.registry.answer(route, request.method(), request.headers()).await,
+            (Ok(()), Err(error)) => Err(error.clone().into()),
         };
-        let (mut head, mut body) = answer.unwrap_or_else(|error| self.refuse(&error)).into_parts();
+        let mut response = answer.unwrap_or_else(|error| self.refuse(&error));
+        if self.access.is_some() {
+            respond::make_private(&mut response);
+        }
+        let (mut head, mut body) = response.into_parts();
         if request.method() == Method::HEAD {
             body.clear();
         }
         let asked = Asked { client, request, route: route.as_ref().ok() };
         record.end(&self.metrics, &asked, &mut head, body.len());
         Response::from_parts(head, Full::new(body))
+    }
+
+    /// Whether the client may ask at all: before anything is looked up for it.
+    async fn admit(&self, client: Client, headers: &HeaderMap) -> Result<(), RequestError> {
+        let throttle = self.throttle.load();
+        let throttled = throttle.as_ref().map_or(Ok(()), |throttle| throttle.admit(client));
+        drop(throttle);
+        let admitted = match (throttled, &self.access) {
+            (Err(later), _) => Err(RequestError::TooMany(later)),
+            (Ok(()), Some(access)) => access.check(client, headers).await,
+            (Ok(()), None) => Ok(()),
+        };
+        if matches!(admitted, Err(RequestError::TooMany(_))) {
+            self.metrics.throttled.inc();
+        }
+        admitted
     }
 
     fn refuse(&self, error: &RequestError) -> Response<Bytes> {

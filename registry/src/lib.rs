@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod auth;
 pub mod body;
 pub mod conditional;
 pub mod error;
@@ -29,6 +30,7 @@ pub mod serve;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod throttle;
 
 pub use error::{Error, RequestError};
 pub use exchange::Service;

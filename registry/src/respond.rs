@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LINK, RETRY_AFTER, VARY,
-    WARNING,
+    WARNING, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use kitbag_toolsets::compose::ComposeError;
@@ -17,6 +17,7 @@ use crate::conditional::{self, Part};
 use crate::error::RequestError;
 use crate::negotiate::INDEX;
 use crate::route::{Route, RouteError};
+use crate::throttle::RetryAfter;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -149,6 +150,13 @@ pub fn error(error: &RequestError) -> Response<Bytes> {
         RequestError::Route(RouteError::Method(_)) => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
+        RequestError::Unauthorized(_) => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"kitbag\""));
+            headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+        }
+        RequestError::TooMany(RetryAfter(seconds)) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+        }
         RequestError::Range { size } => {
             let range = HeaderValue::try_from(format!("bytes */{size}")).expect("digits");
             headers.insert(CONTENT_RANGE, range);
@@ -161,8 +169,22 @@ pub fn error(error: &RequestError) -> Response<Bytes> {
     response
 }
 
+/// Keeps the response from caches that more than one client uses: where not everybody may pull, not everybody may be
+/// given what a cache has. (RFC 9111, section 3.5: `public` would let it go to anyone.)
+pub fn make_private(response: &mut Response<Bytes>) {
+    if let Some(value) = response.headers_mut().get_mut(CACHE_CONTROL) {
+        if *value == IMMUTABLE {
+            *value = HeaderValue::from_static("private, max-age=31536000, immutable");
+        } else if *value == SHORT {
+            *value = HeaderValue::from_static("private, max-age=30");
+        }
+    }
+}
+
 fn status_and_code(error: &RequestError) -> (StatusCode, &'static str) {
     match error {
+        RequestError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+        RequestError::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
         RequestError::Route(error) => match error {
             RouteError::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             RouteError::Endpoint(_) => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
