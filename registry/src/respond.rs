@@ -8,6 +8,7 @@ use http::header::{
     WARNING, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use kitbag_toolsets::Name;
 use kitbag_toolsets::compose::ComposeError;
 use kitbag_toolsets::path::PathError;
 use serde_json::{Value, json};
@@ -216,7 +217,10 @@ fn status_and_code(error: &RequestError) -> (StatusCode, &'static str) {
 /// What a program can make use of.
 fn detail(error: &RequestError) -> Option<Value> {
     match error {
-        RequestError::UnknownName(unknown) => Some(json!({ "component": unknown.name, "near": unknown.near })),
+        RequestError::UnknownName(unknown) => {
+            let near: Vec<&Name> = unknown.near.iter().map(|near| &near.name).collect();
+            Some(json!({ "component": unknown.name, "near": near }))
+        }
         RequestError::Route(RouteError::Name(PathError::Component { position, source })) => {
             Some(json!({ "component": source.text, "position": position }))
         }

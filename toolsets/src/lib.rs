@@ -25,4 +25,4 @@ pub use needs::{Need, Needs};
 pub use path::ImagePath;
 pub use platform::Arch;
 pub use recipe::Recipe;
-pub use resolve::{NameIndex, ToolSet, UnknownName};
+pub use resolve::{NameIndex, Near, ToolSet, UnknownName};

@@ -14,21 +14,41 @@ use crate::path::ImagePath;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameIndex {
     tools: BTreeMap<Name, u32>,
-    others: BTreeMap<Name, Vec<Name>>,
+    others: BTreeMap<Name, Other>,
+}
+
+/// What a name means that is no tool's. What comes first here goes before what comes later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Other {
+    Set(Vec<Name>),
+    Version(Name),
+    /// Of one tool, as a rule: two of a generation may claim it when one of them is older.
+    Command(Vec<Name>),
 }
 
 /// A canonical set of tools: named sets expanded, sorted by rank (then name), nothing twice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ToolSet(Vec<Name>);
 
-/// A name that means nothing here.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown tool `{name}`{}", Hint(near))]
+/// A name that means nothing here, or not one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownName {
     /// The name.
     pub name: Name,
-    /// Known names that look like it, the nearest first, three at the most.
-    pub near: Vec<Name>,
+    /// Known names that look like it, the nearest first, three at the most; or the tools that have a command of this
+    /// name.
+    pub near: Vec<Near>,
+    /// Whether it is a command of several tools.
+    pub ambiguous: bool,
+}
+
+/// A name that may have been meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// The name.
+    pub name: Name,
+    /// The tool that it is a command of, where the name is not the tool's.
+    pub of: Option<Name>,
 }
 
 impl NameIndex {
@@ -41,15 +61,23 @@ impl NameIndex {
     /// Adds a tool with its rank, version and commands.
     pub fn add_tool(&mut self, name: &Name, rank: u32, version: &str, commands: &[String]) {
         self.tools.insert(name.clone(), rank);
-        let aliases = commands.iter().filter_map(|command| Name::parse(command).ok()).chain(name.with_version(version));
-        for alias in aliases {
-            self.others.entry(alias).or_insert_with(|| vec![name.clone()]);
+        for command in commands.iter().filter_map(|command| Name::parse(command).ok()) {
+            match self.others.entry(command).or_insert_with(|| Other::Command(Vec::new())) {
+                Other::Command(tools) if !tools.contains(name) => tools.push(name.clone()),
+                _ => {}
+            }
+        }
+        if let Some(versioned) = name.with_version(version) {
+            let meaning = self.others.entry(versioned).or_insert_with(|| Other::Version(name.clone()));
+            if matches!(meaning, Other::Command(_)) {
+                *meaning = Other::Version(name.clone());
+            }
         }
     }
 
     /// Adds a named set. A set goes before a command of the same name.
     pub fn add_set(&mut self, name: &Name, tools: &[Name]) {
-        self.others.insert(name.clone(), tools.to_vec());
+        self.others.insert(name.clone(), Other::Set(tools.to_vec()));
     }
 
     /// The canonical set that `path` names.
@@ -61,11 +89,16 @@ impl NameIndex {
         for name in path.names() {
             if let Some(rank) = self.tools.get(name) {
                 found.push((*rank, name));
-            } else if let Some(tools) = self.others.get(name) {
-                found.extend(tools.iter().filter_map(|tool| Some((*self.tools.get(tool)?, tool))));
-            } else {
-                return Err(UnknownName { name: name.clone(), near: self.near(name) });
+                continue;
             }
+            let tools = match self.others.get(name) {
+                Some(Other::Set(tools)) => tools.as_slice(),
+                Some(Other::Version(tool)) => std::slice::from_ref(tool),
+                Some(Other::Command(tools)) if tools.len() == 1 => tools,
+                Some(Other::Command(tools)) => return Err(UnknownName::ambiguous(name, tools)),
+                None => return Err(UnknownName { name: name.clone(), near: self.near(name), ambiguous: false }),
+            };
+            found.extend(tools.iter().filter_map(|tool| Some((*self.tools.get(tool)?, tool))));
         }
         found.sort_unstable();
         found.dedup();
@@ -74,7 +107,7 @@ impl NameIndex {
 
     /// Known names that look like `name`, the nearest first.
     #[must_use]
-    pub fn near(&self, name: &Name) -> Vec<Name> {
+    pub fn near(&self, name: &Name) -> Vec<Near> {
         let mut scored: Vec<(usize, &Name)> = self
             .tools
             .keys()
@@ -87,7 +120,45 @@ impl NameIndex {
             .collect();
         scored.sort();
         scored.dedup();
-        scored.into_iter().take(3).map(|(_, known)| known.clone()).collect()
+        scored.into_iter().take(3).map(|(_, known)| Near { name: known.clone(), of: self.owner(known) }).collect()
+    }
+
+    /// The tool that `name` is a command of, if it is nothing else.
+    fn owner(&self, name: &Name) -> Option<Name> {
+        match self.others.get(name) {
+            Some(Other::Command(tools)) if tools.len() == 1 && !self.tools.contains_key(name) => tools.first().cloned(),
+            _ => None,
+        }
+    }
+}
+
+impl UnknownName {
+    fn ambiguous(name: &Name, tools: &[Name]) -> Self {
+        let near = tools.iter().map(|tool| Near { name: tool.clone(), of: None }).collect();
+        Self { name: name.clone(), near, ambiguous: true }
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let near: Vec<String> = self.near.iter().map(ToString::to_string).collect();
+        let (name, near) = (&self.name, near.join(" or "));
+        match (self.ambiguous, near.as_str()) {
+            (true, _) => write!(f, "`{name}` is a command of several tools: name {near} instead"),
+            (false, "") => write!(f, "unknown tool `{name}`: nothing here has a name like it"),
+            (false, _) => write!(f, "unknown tool `{name}`: did you mean {near}?"),
+        }
+    }
+}
+
+impl fmt::Display for Near {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.of {
+            Some(tool) => write!(f, "`{}` (of `{tool}`)", self.name),
+            None => write!(f, "`{}`", self.name),
+        }
     }
 }
 
@@ -115,18 +186,6 @@ impl fmt::Display for ToolSet {
     }
 }
 
-struct Hint<'a>(&'a [Name]);
-
-impl fmt::Display for Hint<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, name) in self.0.iter().enumerate() {
-            let lead = if index == 0 { ": did you mean " } else { " or " };
-            write!(f, "{lead}`{name}`")?;
-        }
-        f.write_str(if self.0.is_empty() { ": nothing here has a name like it" } else { "?" })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +201,9 @@ mod tests {
         index.add_tool(&name("tcpdump"), 210, "4.99.6", &["tcpdump".into()]);
         index.add_tool(&name("dig"), 220, "9.20.26", &["dig".into(), "nslookup".into()]);
         index.add_tool(&name("busybox"), 100, "1.37.0", &["sh".into(), "[".into()]);
+        index.add_tool(&name("busybox-extras"), 110, "1.37.0", &["telnet".into(), "sh-1".into()]);
+        index.add_tool(&name("inetutils"), 120, "2.6", &["telnet".into(), "net".into(), "strace-6.1".into()]);
+        index.add_tool(&name("sh-tool"), 130, "1", &["dig".into()]);
         index.add_set(&name("net"), &[name("dig"), name("tcpdump")]);
         index
     }
@@ -173,6 +235,31 @@ mod tests {
         assert_eq!(
             resolve("kubernetes").unwrap_err().to_string(),
             "unknown tool `kubernetes`: nothing here has a name like it"
+        );
+    }
+
+    #[test]
+    fn a_command_of_two_tools_is_neither() {
+        let error = resolve("strace/telnet").unwrap_err();
+        assert!(error.ambiguous);
+        assert_eq!(
+            error.to_string(),
+            "`telnet` is a command of several tools: name `busybox-extras` or `inetutils` instead"
+        );
+    }
+
+    #[test]
+    fn a_tool_goes_before_a_set_a_set_before_a_version_and_a_version_before_a_command() {
+        assert_eq!(resolve("dig").unwrap(), "dig");
+        assert_eq!(resolve("net").unwrap(), "tcpdump/dig");
+        assert_eq!(resolve("strace-6.1").unwrap(), "strace");
+    }
+
+    #[test]
+    fn a_near_command_comes_with_its_tool() {
+        assert_eq!(
+            resolve("nslokup").unwrap_err().to_string(),
+            "unknown tool `nslokup`: did you mean `nslookup` (of `dig`)?"
         );
     }
 

@@ -6,7 +6,7 @@ use crate::body::{BlobError, Damage};
 use crate::route;
 use http::Method;
 use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
-use kitbag_toolsets::{Arch, Name, UnknownName};
+use kitbag_toolsets::{Arch, Name, Near, UnknownName};
 
 const HASH: &str = "sha256:916f0027a575074ce72a331777c3478d6513f786a591bd892da1a577bf2335f9";
 
@@ -163,7 +163,11 @@ fn every_error_is_oci_json_with_the_same_warning() {
         routed(Method::GET, "/v2/strace/blobs/sha256:abc"),
         routed(Method::GET, "/v2/strace/manifests/-"),
         routed(Method::GET, "/v2/strace/tags/list"),
-        RequestError::UnknownName(UnknownName { name: name("strac"), near: vec![name("strace")] }),
+        RequestError::UnknownName(UnknownName {
+            name: name("strac"),
+            near: vec![Near { name: name("strace"), of: None }],
+            ambiguous: false,
+        }),
         RequestError::UnknownManifest { path, digest: digest.clone() },
         RequestError::UnknownBlob { path: "strace/dig".parse().unwrap(), digest: digest.clone() },
         RequestError::Compose(ComposeError::NoPlatform(vec![
