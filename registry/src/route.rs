@@ -11,6 +11,9 @@ use kitbag_toolsets::ImagePath;
 use kitbag_toolsets::path::PathError;
 use oci_spec::image::Digest;
 
+/// Longest digest in bytes: its grammar has no end, and an unknown digest is quoted in an answer's headers.
+const MAX_DIGEST: usize = 255;
+
 /// What a request asks for (distribution specification 1.1, "Endpoints").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -138,7 +141,8 @@ fn reference(text: &str) -> Result<Reference, RouteError> {
 }
 
 fn digest(text: &str) -> Result<Digest, RouteError> {
-    text.parse().map_err(|_| RouteError::Digest(quotable(text)))
+    let digest = (text.len() <= MAX_DIGEST).then(|| text.parse().ok()).flatten();
+    digest.ok_or_else(|| RouteError::Digest(quotable(text)))
 }
 
 fn tag(text: &str) -> Result<Tag, RouteError> {
