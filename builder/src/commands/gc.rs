@@ -65,7 +65,6 @@ mod tests {
             removed: Amount { blobs: 5, bytes: 1_234_567 },
             waiting: Amount { blobs: 7, bytes: 2_000 },
             unfinished: 1,
-            ..Collection::default()
         };
         let store = Path::new("/store");
         insta::assert_snapshot!(text(store, &collection, policy, false), @r"
