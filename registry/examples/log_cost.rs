@@ -9,7 +9,6 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use http::Request;
-use kitbag_builder::store::Store;
 use kitbag_registry::exchange::Client;
 use kitbag_registry::log::{self, Format, Sample, Settings};
 use kitbag_registry::{Registry, Service};
@@ -20,8 +19,7 @@ const ROUNDS: usize = 15;
 
 fn main() {
     let store = std::env::args_os().nth(1).expect("the directory of a store");
-    let service =
-        Service { registry: Arc::new(Registry::new(Store::open(store.as_ref()).unwrap())), metrics: Arc::default() };
+    let service = Service::new(Arc::new(Registry::open(store.as_ref(), Arc::default()).unwrap()), Arc::default());
     let null = || Box::new(File::options().write(true).open("/dev/null").unwrap()) as Box<dyn Write + Send>;
     let base = measure(&service);
     println!("no log                          {base:6.0} ns");

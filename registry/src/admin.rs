@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
-use prometheus_client::registry::Registry as Names;
 
-use crate::metrics;
+use crate::handlers::Health;
+use crate::metrics::{self, Names};
 
 pub use client::{Answer, ask};
 pub use server::{Listener, listen, serve};
@@ -54,17 +54,6 @@ pub enum AdminError {
     /// It takes too long, or what answers speaks no HTTP.
     #[error("what listens on `{0}` gives no answer within {TIMEOUT} s", TIMEOUT = client::TIMEOUT.as_secs())]
     Silent(Endpoint),
-}
-
-/// How the store is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    /// The newest generation that is served.
-    pub generation: String,
-    /// Why a changed store was refused, while that is so.
-    pub refusal: Option<String>,
-    /// Blobs of the newest generation that are damaged.
-    pub damaged: Vec<String>,
 }
 
 /// What is asked about: where this process stands.
@@ -145,7 +134,7 @@ impl Admin {
         };
         checks.push(Check { name: "serving", state: ending });
         if let Some(health) = self.health.get() {
-            let Health { generation, refusal, damaged } = health();
+            let Health { generation, refusal, damaged, .. } = health();
             let store = match refusal {
                 Some(reason) => {
                     State::Odd(format!("generation {generation}, because the store as it is was refused: {reason}"))
@@ -155,7 +144,10 @@ impl Admin {
             checks.push(Check { name: "store", state: store });
             let blobs = match &damaged[..] {
                 [] => State::Well("ok".to_owned()),
-                digests => State::Failed(format!("damaged: {}", digests.join(", "))),
+                digests => {
+                    let digests: Vec<&str> = digests.iter().map(AsRef::as_ref).collect();
+                    State::Failed(format!("damaged: {}", digests.join(", ")))
+                }
             };
             checks.push(Check { name: "blobs", state: blobs });
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::Args;
 use kitbag_registry::admin::Endpoint;
+use kitbag_registry::listen;
 use kitbag_registry::log::{Format, Sample};
 
 pub(crate) use file::File;
@@ -23,7 +24,8 @@ pub(crate) use load::{Setting, load};
 pub(crate) use print::{Output, print};
 
 /// Settings that SIGHUP changes in a running instance. Files that settings name are read again too.
-pub(crate) const RELOADED: &[&str] = &["access-log", "access-log-sample", "log"];
+pub(crate) const RELOADED: &[&str] =
+    &["access-log", "access-log-sample", "log", "request-burst", "requests-per-client"];
 
 /// Every setting.
 #[derive(Args, Clone, Debug)]
@@ -53,7 +55,7 @@ pub(crate) struct Config {
     /// `systemd`; several with commas
     #[arg(long, env = "KITBAG_LISTEN", value_name = "ENDPOINT", help_heading = "Listeners")]
     #[arg(value_delimiter = ',', default_value = "127.0.0.1:5005")]
-    pub(crate) listen: Vec<String>,
+    pub(crate) listen: Vec<listen::Endpoint>,
     /// Where health and metrics are asked for: `127.0.0.1:5006`, `unix:/run/kitbag/admin.sock`; several with commas
     #[arg(long, env = "KITBAG_ADMIN", value_name = "ENDPOINT", help_heading = "Listeners")]
     #[arg(value_delimiter = ',')]

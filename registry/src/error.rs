@@ -16,8 +16,8 @@ use crate::handover::HandoverError;
 use crate::listen::Endpoint;
 use crate::negotiate::INDEX;
 use crate::route::{RouteError, Tag};
-use crate::tls::TlsError;
 use crate::throttle::RetryAfter;
+use crate::tls::TlsError;
 
 /// Why the registry cannot run.
 #[derive(Debug, thiserror::Error)]

@@ -165,7 +165,7 @@ impl Followed {
             tracing::info!(generation = %newest(&held), tools = held.listed()[0].tools().len(), "a new generation");
             Served::new(held, &self.metrics)
         };
-        self.metrics.generations.set(served.held.images.generations().len() as i64);
+        self.metrics.serve(served.held.images.generations().iter().map(|generation| generation.id()));
         let served = Arc::new(served);
         self.served.store(Arc::clone(&served));
         Some(served)
@@ -194,7 +194,7 @@ impl Served {
         let since = SystemTime::now();
         let seconds = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         metrics.generation_since.set(i64::try_from(seconds).unwrap_or(i64::MAX));
-        metrics.generations.set(held.images.generations().len() as i64);
+        metrics.serve(held.images.generations().iter().map(|generation| generation.id()));
         Self { held, since }
     }
 }

@@ -29,8 +29,8 @@ mod scrub;
 pub mod serve;
 #[cfg(test)]
 mod testing;
-pub mod tls;
 pub mod throttle;
+pub mod tls;
 
 pub use error::{Error, RequestError};
 pub use exchange::Service;

@@ -19,8 +19,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry as Names, Unit};
+use prometheus_client::registry::Unit;
 
+pub use prometheus_client::registry::Registry as Names;
 pub use requests::Kind;
 
 /// The media type of [`render`]'s text.

@@ -2,12 +2,15 @@
 //! nothing does.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
+use kitbag_registry::Service;
 use kitbag_registry::log::Log;
+use kitbag_registry::tls::Tls;
 
 use crate::cli::Task;
 use crate::config::{Config, RELOADED, Setting, load};
-use crate::run::log_settings;
+use crate::run::{log_settings, throttle};
 
 /// What makes a change happen, once all the others are known to be possible too.
 pub(crate) type Change<'a> = Box<dyn FnOnce() + Send + 'a>;
@@ -75,6 +78,38 @@ pub(crate) fn log_part<'a>(log: &'a Log) -> impl Fn(&Config) -> Result<Change<'a
                 tracing::error!("the log stays as it is: {error}");
             }
         }))
+    }
+}
+
+/// How often a client may ask.
+pub(crate) fn throttle_part<'a>(
+    service: &'a Service,
+) -> impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a {
+    move |config| {
+        let throttle = throttle(config);
+        Ok(Box::new(move || service.throttle.store(throttle)))
+    }
+}
+
+/// The files that say who may pull. They are read and taken over in one step, so nothing that can fail comes after.
+pub(crate) fn access_part<'a>(
+    service: &'a Service,
+) -> impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a {
+    move |_| {
+        if let Some(access) = &service.access {
+            access.reload().map_err(|error| error.to_string())?;
+        }
+        Ok(Box::new(|| ()))
+    }
+}
+
+/// The certificate and its key, likewise.
+pub(crate) fn tls_part<'a>(tls: Option<Arc<Tls>>) -> impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a {
+    move |_| {
+        if let Some(tls) = &tls {
+            tls.reload().map_err(|error| error.to_string())?;
+        }
+        Ok(Box::new(|| ()))
     }
 }
 

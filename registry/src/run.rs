@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
-use std::path::Path;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use kitbag_builder::store::Store;
-use kitbag_registry::admin::{self, Admin, AdminError, Health};
-use kitbag_registry::log;
-use kitbag_registry::serve::{Ending, listen, serve};
-use kitbag_registry::{Error, Metrics, Registry, Service};
+use kitbag_registry::admin::{self, Admin, AdminError};
+use kitbag_registry::auth::{self, Access, Files};
+use kitbag_registry::handover::{Giver, Offer, take};
+use kitbag_registry::listen::{Endpoint, Listener, Options, listen};
+use kitbag_registry::metrics::Names;
+use kitbag_registry::serve::{self, Ending};
+use kitbag_registry::throttle::Throttle;
+use kitbag_registry::tls::{Tls, TlsFiles};
+use kitbag_registry::{Error, Metrics, Registry, Service, follow, log};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -20,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::USAGE;
 use crate::config::{Config, Setting};
-use crate::reload::{Reload, log_part};
+use crate::reload::{Reload, access_part, log_part, throttle_part, tls_part};
 
 /// Threads that check blobs. More would only compete for the disk.
 const BLOCKING_THREADS: usize = 4;
@@ -37,16 +39,13 @@ pub(crate) enum RunError {
     /// Nothing says what is to be served.
     #[error("no store is named: give `--store DIR`, `KITBAG_STORE`, or `store` in the file of `--config`")]
     NoStore,
-    /// The address of a listener is none.
-    #[error("`{0}` in `listen` is no address to listen on: write for example `127.0.0.1:5005`")]
-    Listen(String),
 }
 
 impl RunError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Registry(_) | Self::Admin(_) => ExitCode::FAILURE,
-            Self::NoStore | Self::Listen(_) => ExitCode::from(USAGE),
+            Self::NoStore => ExitCode::from(USAGE),
         }
     }
 }
@@ -57,9 +56,23 @@ impl RunError {
 /// [`RunError`].
 pub(crate) fn run(config: &Config, settings: Vec<Setting>, arguments: Vec<OsString>) -> Result<(), RunError> {
     let store = config.store.as_deref().ok_or(RunError::NoStore)?;
+    // Sockets that were opened before us stand in the environment, which is read while there is one thread.
+    let sockets = Sockets::new(config)?;
     let log = log::start(&log_settings(config))?;
-    let reload = Reload::new(arguments, settings).with(log_part(&log));
     raise_file_limit();
+    let (metrics, names) = Metrics::new();
+    let metrics = Arc::new(metrics);
+    let registry = Arc::new(Registry::open(store, Arc::clone(&metrics))?);
+    let access = Access::open(Files { htpasswd: config.htpasswd.clone(), tokens: config.token_file.clone() })?;
+    let mut service = Service::new(registry, metrics);
+    service.access = access.map(Arc::new);
+    service.throttle.store(throttle(config));
+    let service = Arc::new(service);
+    let reload = Reload::new(arguments, settings)
+        .with(log_part(&log))
+        .with(throttle_part(&service))
+        .with(access_part(&service))
+        .with(tls_part(sockets.tls.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -67,7 +80,7 @@ pub(crate) fn run(config: &Config, settings: Vec<Setting>, arguments: Vec<OsStri
         .map_err(Error::Start)?;
     let ending = runtime.block_on(async {
         let mut background = JoinSet::new();
-        let ending = work(config, store, reload, &mut background).await;
+        let ending = work(config, &service, names, sockets, reload, &mut background).await;
         // So that what it has made, like the file of a socket, goes too.
         background.shutdown().await;
         ending
@@ -78,6 +91,60 @@ pub(crate) fn run(config: &Config, settings: Vec<Setting>, arguments: Vec<OsStri
         tracing::warn!("stopped with {connections} connections cut off");
     }
     Ok(())
+}
+
+/// What clients come in by, and what hands it on to the next instance.
+struct Sockets {
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
+    offer: Option<Offer>,
+    giver: Option<Giver>,
+}
+
+impl Sockets {
+    /// From another instance, from whoever started us, or opened here.
+    fn new(config: &Config) -> Result<Self, Error> {
+        let tls = match (&config.tls_certificate, &config.tls_key) {
+            (Some(certificate), Some(key)) => {
+                let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
+                Some(Arc::new(Tls::new(files).map_err(Error::Tls)?))
+            }
+            _ => None,
+        };
+        let options = Options { reuse_port: config.reuse_port, tls: tls.clone(), ..Options::default() };
+        let (control, sockets, giver) = match config.handover.as_deref().map(take).transpose()?.flatten() {
+            Some(taken) => (Some(taken.control), taken.sockets, Some(taken.giver)),
+            None => (None, Vec::new(), None),
+        };
+        let listeners = listen(&config.listen, &options, sockets)?;
+        let offer = match &config.handover {
+            Some(path) => Some(Offer::new(path, control, &listeners)?),
+            None => None,
+        };
+        Ok(Self { listeners, tls, offer, giver })
+    }
+}
+
+/// The limits of connections.
+fn limits(config: &Config) -> serve::Settings {
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let unless_zero = |limit: u32| if limit == 0 { usize::MAX } else { count(limit) };
+    serve::Settings {
+        connections: count(config.max_connections),
+        connections_per_client: unless_zero(config.connections_per_client),
+        head: config.header_timeout,
+        keep_alive: config.keep_alive_timeout,
+        stall: config.stall_timeout,
+        settle: config.settle,
+        drain: config.drain,
+        ..serve::Settings::default()
+    }
+}
+
+/// How often one client may ask.
+pub(crate) fn throttle(config: &Config) -> Option<Arc<Throttle>> {
+    let rate = NonZeroU32::new(config.requests_per_client)?;
+    Some(Arc::new(Throttle::per_second(rate, NonZeroU32::new(config.request_burst)?)))
 }
 
 /// What the settings say of the log.
@@ -93,30 +160,43 @@ pub(crate) fn log_settings(config: &Config) -> log::Settings {
 /// What only ends with this process runs in `background`.
 async fn work(
     config: &Config,
-    store: &Path,
+    service: &Arc<Service>,
+    names: Names,
+    sockets: Sockets,
     mut reload: Reload<'_>,
     background: &mut JoinSet<()>,
 ) -> Result<Ending, RunError> {
     let mut signals = Signals::new().map_err(Error::Start)?;
-    let (metrics, names) = Metrics::new();
-    let (metrics, admin) = (Arc::new(metrics), Arc::new(Admin::new(names)));
+    let admin = Arc::new(Admin::new(names));
     // Where another instance takes over, there are two for a while.
     let shared = config.reuse_port || config.handover.is_some();
     for endpoint in &config.admin {
         background.spawn(admin::serve(admin::listen(endpoint, shared)?, Arc::clone(&admin)));
     }
-    let registry = Arc::new(Registry::new(Store::open(store).map_err(Error::Store)?));
-    let listener = listen(address(config)?).await?;
-    let address = listener.local_addr().map_err(Error::Start)?;
-    metrics.serve([registry.latest().id()]);
-    metrics.generation_since.set(now());
-    let served = Arc::clone(&registry);
-    admin.started(move || Health { generation: served.latest().id().to_string(), ..Health::default() });
-    announce(address, &registry);
+    let following = follow::Settings {
+        poll: config.follow_interval,
+        scrub_rate: config.scrub_rate,
+        scrub_pause: config.scrub_pause,
+    };
+    background.spawn(follow::follow(Arc::clone(&service.registry), following));
+    if let Some(access) = &service.access {
+        background.spawn(auth::follow(Arc::clone(access)));
+    }
+    let registry = Arc::clone(&service.registry);
+    admin.started(move || registry.health());
+    announce(&sockets.listeners, &service.registry);
+    if let Some(giver) = sockets.giver {
+        giver.ready();
+    }
     let (stop, stopped) = oneshot::channel::<()>();
-    let service = Arc::new(Service { registry, metrics });
-    let serving = serve(listener, service, async {
-        let _ = stopped.await;
+    let serving = serve::serve(sockets.listeners, Arc::clone(service), limits(config), async {
+        tokio::select! {
+            _ = stopped => {}
+            () = handed_over(sockets.offer) => {
+                admin.ending();
+                tracing::info!("another instance has the listening sockets");
+            }
+        }
     });
     let told = async {
         signals.end(|| reload.run()).await;
@@ -126,27 +206,31 @@ async fn work(
         signals.end(|| tracing::info!("the settings are not read again: this instance ends")).await;
     };
     tokio::select! {
-        ending = serving => Ok(ending),
+        ending = serving => Ok(ending?),
         // Who asks again does not want to wait.
         () = told => Ok(Ending::Drained),
     }
 }
 
-fn address(config: &Config) -> Result<SocketAddr, RunError> {
-    let text = config.listen.join(",");
-    text.parse().map_err(|_| RunError::Listen(text))
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+/// Ends when another instance serves what is offered.
+async fn handed_over(offer: Option<Offer>) {
+    match offer {
+        Some(offer) => offer.taken().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The one line that says that all is well. Who closes our output does not want to read it.
-fn announce(address: SocketAddr, registry: &Registry) {
+fn announce(listeners: &[Listener], registry: &Registry) {
     let generation = registry.latest();
     let (id, tools) = (generation.id(), generation.tools().len());
-    let _ = writeln!(io::stdout(), "kitbag-registry: listening on http://{address}, generation {id}, {tools} tools");
+    let place = |listener: &Listener| match listener.endpoint() {
+        Endpoint::Tcp(address) => format!("http://{address}"),
+        Endpoint::Tls(address) => format!("https://{address}"),
+        other => other.to_string(),
+    };
+    let places = listeners.iter().map(place).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(io::stdout(), "kitbag-registry: listening on {places}, generation {id}, {tools} tools");
 }
 
 /// Each connection is a file, and the usual limit for programs that use `select` is 1024.

@@ -7,12 +7,12 @@ mod testing;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
-use kitbag_builder::store::Store;
 use kitbag_registry::auth::{Access, Files};
 use kitbag_registry::exchange::Client;
 use kitbag_registry::throttle::Throttle;
@@ -59,13 +59,14 @@ struct Answer {
 impl Server {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (store, ids) = testing::make(dir.path());
-        Self { dir, service: service(store), ids }
+        let (_, ids) = testing::make(dir.path());
+        let service = service(dir.path());
+        Self { dir, service, ids }
     }
 
     /// Another replica over the same store, which was never asked for anything.
     fn replica(&self) -> Service {
-        service(Store::open(self.dir.path()).unwrap())
+        service(self.dir.path())
     }
 
     fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
@@ -99,8 +100,9 @@ impl Server {
     }
 }
 
-fn service(store: Store) -> Service {
-    Service::new(Arc::new(Registry::new(store)), Arc::default())
+fn service(store: &Path) -> Service {
+    let metrics = Arc::default();
+    Service::new(Arc::new(Registry::open(store, Arc::clone(&metrics)).unwrap()), metrics)
 }
 
 fn ask(service: &Service, client: Client, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
@@ -642,8 +644,9 @@ fn row_401_says_how_to_log_in() {
 #[test]
 fn row_429_says_when_to_come_back() {
     let server = Server::new();
-    let throttle = Some(Throttle::every(std::time::Duration::from_secs(3600), NonZeroU32::new(2).unwrap()));
-    let service = Service { throttle, ..server.replica() };
+    let service = server.replica();
+    let throttle = Throttle::every(std::time::Duration::from_secs(3600), NonZeroU32::new(2).unwrap());
+    service.throttle.store(Some(Arc::new(throttle)));
     let statuses = [(); 3].map(|()| ask(&service, REMOTE, "GET", "/v2/", &[]).status);
     assert_eq!(statuses, [200, 200, 429]);
     let answer = ask(&service, REMOTE, "GET", "/v2/strace/manifests/latest", &[]);

@@ -63,7 +63,7 @@ const GET: &[u8] = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n";
 #[test]
 fn who_says_nothing_or_says_it_too_slowly_is_closed() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, short());
+    let server = Server::with(&store, short());
     let mut silent: Vec<TcpStream> = (0..100).map(|_| connect(&server)).collect();
     let mut slow = connect(&server);
     slow.write_all(b"GET /v2/ HT").unwrap();
@@ -88,7 +88,7 @@ fn who_says_nothing_or_says_it_too_slowly_is_closed() {
 #[test]
 fn who_asks_now_and_then_may_stay() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, Settings { head: SHORT, keep_alive: GUARD, ..Settings::default() });
+    let server = Server::with(&store, Settings { head: SHORT, keep_alive: GUARD, ..Settings::default() });
     let mut stream = connect(&server);
     for _ in 0..3 {
         stream.write_all(GET).unwrap();
@@ -109,7 +109,7 @@ fn all_gone(server: &Server) {
 #[test]
 fn who_takes_nothing_of_a_response_is_cut() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, short());
+    let server = Server::with(&store, short());
     let (target, _, size) = everything(&server, "strace", "latest").into_iter().max_by_key(|(.., size)| *size).unwrap();
     let mut stream = connect(&server);
     // As many as do not fit into what the kernel holds for a client.
@@ -123,7 +123,7 @@ fn who_takes_nothing_of_a_response_is_cut() {
 #[tokio::test]
 async fn who_takes_nothing_of_an_http2_response_is_cut() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, short());
+    let server = Server::with(&store, short());
     let all = everything(&server, "strace", "latest");
     let (target, ..) = all.into_iter().max_by_key(|(.., size)| *size).unwrap();
     let mut client = http2_client(server.address).await;
@@ -135,7 +135,7 @@ async fn who_takes_nothing_of_an_http2_response_is_cut() {
 #[test]
 fn heads_have_a_limit_and_the_client_is_told() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, short());
+    let server = Server::with(&store, short());
     let with = |bytes: usize| server.ask("GET", "/v2/", &[("X-Padding", &"x".repeat(bytes))]).status;
     assert_eq!(with(10_000), 200);
     assert_eq!(with(20_000), 431);
@@ -146,7 +146,7 @@ fn heads_have_a_limit_and_the_client_is_told() {
 #[test]
 fn a_body_that_nobody_wants_does_no_harm() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, short());
+    let server = Server::with(&store, short());
     let mut stream = connect(&server);
     let body = b"GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody";
     for _ in 0..2 {
@@ -168,7 +168,7 @@ fn a_body_that_nobody_wants_does_no_harm() {
 #[test]
 fn a_body_that_waits_to_be_wanted_is_not_asked_for() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, short());
+    let server = Server::with(&store, short());
     let request =
         "POST /v2/strace/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     assert_eq!(Answer::parse(&server.raw(request.as_bytes())).status, 405);
@@ -177,7 +177,7 @@ fn a_body_that_waits_to_be_wanted_is_not_asked_for() {
 #[test]
 fn old_and_short_requests_are_answered_and_the_connection_closed() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let old = server.raw(b"GET /v2/ HTTP/1.0\r\n\r\n");
     assert!(old.starts_with(b"HTTP/1.0 200 "), "{}", String::from_utf8_lossy(&old));
     assert_eq!(Answer::parse(&old).body, b"{}");
@@ -205,7 +205,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn who_asks_and_takes_back_without_end_is_sent_away() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, short());
+    let server = Server::with(&store, short());
     let mut stream = connect(&server);
     stream.write_all(HTTP2).unwrap();
     // `:method: GET`, `:scheme: http`, `:path: /`, of HPACK's static table.
@@ -230,7 +230,7 @@ fn a_client_has_its_share_of_connections() {
     let path = dir.path().join("socket");
     let endpoints = ["127.0.0.1:0".parse().unwrap(), format!("unix:{}", path.display()).parse().unwrap()];
     let settings = Settings { connections_per_client: 3, ..Settings::default() };
-    let server = Server::on(&endpoints, &Options::default(), store, settings);
+    let server = Server::on(&endpoints, &Options::default(), &store, settings);
     let mut held: Vec<TcpStream> = (0..3).map(|_| connect(&server)).collect();
     for stream in &mut held {
         stream.write_all(GET).unwrap();
@@ -255,7 +255,7 @@ fn a_client_has_its_share_of_connections() {
 #[test]
 fn more_connections_than_there_may_be_wait() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, Settings { connections: 2, keep_alive: SHORT, ..Settings::default() });
+    let server = Server::with(&store, Settings { connections: 2, keep_alive: SHORT, ..Settings::default() });
     let mut all: Vec<TcpStream> = (0..6).map(|_| connect(&server)).collect();
     for stream in &mut all {
         stream.write_all(GET).unwrap();
@@ -268,7 +268,7 @@ fn more_connections_than_there_may_be_wait() {
 #[test]
 fn who_comes_while_it_is_leaving_is_answered_and_told_to_go() {
     let (_dir, store, _ids) = store();
-    let mut server = Server::with(store, Settings { settle: GUARD / 10, ..Settings::default() });
+    let mut server = Server::with(&store, Settings { settle: GUARD / 10, ..Settings::default() });
     let mut stream = connect(&server);
     stream.write_all(GET).unwrap();
     assert_eq!(answer(&mut stream).status, 200);
@@ -286,7 +286,7 @@ fn who_comes_while_it_is_leaving_is_answered_and_told_to_go() {
 #[test]
 fn who_does_not_take_what_it_asked_for_is_cut_in_the_end() {
     let (_dir, store, _ids) = store();
-    let server = Server::with(store, Settings { drain: SHORT, settle: SHORT, ..Settings::default() });
+    let server = Server::with(&store, Settings { drain: SHORT, settle: SHORT, ..Settings::default() });
     let (target, _, size) = everything(&server, "strace", "latest").into_iter().max_by_key(|(.., size)| *size).unwrap();
     let mut stream = connect(&server);
     let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -323,7 +323,7 @@ fn tls_speaks_what_the_client_prefers_and_shows_the_certificate_of_the_day() {
     let (files, roots) = tls(dir.path());
     let certificate = Arc::new(Tls::new(files).unwrap());
     let options = Options { tls: Some(Arc::clone(&certificate)), ..Options::default() };
-    let server = Server::on(&["tls:127.0.0.1:0".parse().unwrap()], &options, store, short());
+    let server = Server::on(&["tls:127.0.0.1:0".parse().unwrap()], &options, &store, short());
     let ask = |roots: &RootCertStore| {
         let mut stream = StreamOwned::new(tls_client(roots.clone(), &[b"http/1.1"]), connect(&server));
         stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
@@ -353,7 +353,7 @@ fn tls_speaks_what_the_client_prefers_and_shows_the_certificate_of_the_day() {
 fn a_plain_port_answers_a_tls_hello_in_http() {
     let (dir, store, _ids) = store();
     let (_, roots) = tls(dir.path());
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let mut hello = Vec::new();
     tls_client(roots, &[b"h2", b"http/1.1"]).write_tls(&mut hello).unwrap();
     let mut stream = connect(&server);

@@ -21,7 +21,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 #[test]
 fn a_pull_by_tag_brings_what_the_digests_promise() {
     let (_dir, store, ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     assert_eq!(server.get("/v2/").body, b"{}");
     for tag in ["latest", ids.old.as_str(), ids.new.as_str()] {
         let index = server.get(&format!("/v2/strace/sh/manifests/{tag}"));
@@ -43,7 +43,7 @@ fn a_pull_by_tag_brings_what_the_digests_promise() {
 #[test]
 fn head_is_get_without_a_body() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let mut targets: Vec<String> = [
         "/",
         "/v2/",
@@ -70,9 +70,9 @@ fn head_is_get_without_a_body() {
 #[test]
 fn a_replica_that_never_saw_the_tag_serves_by_digest() {
     let (dir, store, ids) = store();
-    let one = Server::start(store);
+    let one = Server::start(&store);
     for (target, digest, _) in everything(&one, "strace/blobs", ids.old.as_str()) {
-        let other = Server::start(Store::open(dir.path()).unwrap());
+        let other = Server::start(&Store::open(dir.path()).unwrap());
         let answer = other.get(&target);
         assert_eq!((answer.status, answer.digest()), (200, digest), "{target}");
     }
@@ -81,7 +81,7 @@ fn a_replica_that_never_saw_the_tag_serves_by_digest() {
 #[test]
 fn tools_named_like_endpoints_are_tools() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let index = server.get("/v2/tags/blobs/manifests/latest");
     assert_eq!(index.status, 200);
     assert_eq!(index.body, server.get("/v2/blobs/tags/manifests/latest").body);
@@ -91,7 +91,7 @@ fn tools_named_like_endpoints_are_tools() {
 #[test]
 fn clients_get_the_form_that_they_read() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let get = |accept: &str| server.ask("GET", "/v2/strace/manifests/latest", &[("Accept", accept)]);
     assert_eq!(get(&format!("{MANIFEST}, {INDEX}")).header("content-type"), INDEX);
     assert_eq!(get("*/*").header("vary"), "accept");
@@ -108,7 +108,7 @@ fn clients_get_the_form_that_they_read() {
 #[test]
 fn blobs_come_in_parts() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let (target, digest, size) =
         everything(&server, "strace", "latest").into_iter().max_by_key(|(.., size)| *size).unwrap();
     let part = |range: &str| server.ask("GET", &target, &[("Range", range)]);
@@ -142,7 +142,7 @@ fn blobs_come_in_parts() {
 #[test]
 fn who_has_the_bytes_gets_304() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let mut targets = vec!["/v2/strace/manifests/latest".to_owned()];
     targets.extend(everything(&server, "strace", "latest").into_iter().map(|(target, ..)| target));
     for target in targets {
@@ -158,7 +158,7 @@ fn who_has_the_bytes_gets_304() {
 #[test]
 fn errors_name_the_component_and_what_is_near() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let long = "a".repeat(256);
     let many = ["strace"; 65].map(|_| "a").join("/");
     for (path, status, code, message, detail) in [
@@ -196,7 +196,7 @@ fn errors_name_the_component_and_what_is_near() {
 #[test]
 fn lists_are_sorted_and_paged() {
     let (_dir, store, ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let mut tags = [ids.old.as_str(), ids.new.as_str(), "latest"];
     tags.sort_unstable();
     let list = server.get("/v2/strace/tags/list");
@@ -214,7 +214,7 @@ fn lists_are_sorted_and_paged() {
 #[test]
 fn what_would_write_is_refused() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     for (method, target) in [
         ("POST", "/v2/strace/blobs/uploads/"),
         ("PUT", "/v2/strace/manifests/latest"),
@@ -231,7 +231,7 @@ fn what_would_write_is_refused() {
 #[test]
 fn a_damaged_blob_is_never_served() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store.clone());
+    let server = Server::start(&store);
     let image = store.generations()[0].resolve(&"strace".parse().unwrap()).unwrap();
     let image = store.generations()[0].compose(&image).unwrap();
     let blob = &image.platforms[0].layers[1].gzip;
@@ -252,7 +252,7 @@ fn a_damaged_blob_is_never_served() {
 #[test]
 fn a_tls_hello_is_answered_in_http() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     // A record of type handshake, TLS 1.0, 200 bytes: what a client hello begins with.
     let mut hello = vec![0x16, 0x03, 0x01, 0x00, 0xc8, 0x01, 0x00, 0x00, 0xc4, 0x03, 0x03];
     hello.resize(205, 0x5a);
@@ -262,7 +262,7 @@ fn a_tls_hello_is_answered_in_http() {
 #[test]
 fn unusual_requests_are_answered_too() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let absolute = server.raw(b"GET http://elsewhere:80/v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert_eq!(Answer::parse(&absolute).body, b"{}");
     let pipelined = server
@@ -287,7 +287,7 @@ fn unusual_requests_are_answered_too() {
 #[tokio::test]
 async fn http2_says_the_same_as_http1() {
     let (_dir, store, _ids) = store();
-    let server = Server::start(store);
+    let server = Server::start(&store);
     let mut client = http2_client(server.address).await;
     let mut targets = vec!["/v2/strace/manifests/latest".to_owned(), "/v2/strac/manifests/latest".to_owned()];
     targets.extend(everything(&server, "strace", "latest").into_iter().map(|(target, ..)| target));
@@ -309,7 +309,7 @@ async fn http2_says_the_same_as_http1() {
 #[tokio::test]
 async fn a_response_that_has_begun_is_finished_when_the_registry_stops() {
     let (_dir, store, _ids) = store();
-    let mut server = Server::start(store);
+    let mut server = Server::start(&store);
     let all = everything(&server, "strace", "latest");
     let (target, digest, size) = all.into_iter().max_by_key(|(.., size)| *size).unwrap();
     assert!(size > 5 * 65_535, "it must not fit into what the client takes at once");

@@ -95,7 +95,7 @@ impl World {
 }
 
 fn service(registry: Registry, metrics: Arc<Metrics>) -> Arc<Service> {
-    Arc::new(Service { registry: Arc::new(registry), metrics })
+    Arc::new(Service::new(Arc::new(registry), metrics))
 }
 
 async fn get(service: &Service, target: &str) -> (u16, Bytes) {

@@ -103,7 +103,7 @@ fn what_a_file_says_arrives() {
     );
     let config = config(&["serve", "--config", &path, "--listen", "127.0.0.1:4", "--settle=0s"]);
     // A list is replaced, not made longer.
-    assert_eq!(config.listen, ["127.0.0.1:4"]);
+    assert_eq!(config.listen, ["127.0.0.1:4".parse().unwrap()]);
     let admin: Vec<String> = config.admin.iter().map(ToString::to_string).collect();
     assert_eq!(admin, ["unix:/a", "127.0.0.1:3"]);
     assert_eq!((config.max_connections, config.access_log, config.drain.as_secs()), (7, false, 90));

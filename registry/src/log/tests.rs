@@ -56,7 +56,7 @@ impl Asker {
         let (store, _) = testing::make(dir.path());
         let metrics = Arc::new(Metrics::default());
         let registry = Registry::open(store.dir(), Arc::clone(&metrics)).unwrap();
-        let service = Service { registry: Arc::new(registry), metrics };
+        let service = Service::new(Arc::new(registry), metrics);
         Self { service, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(), store: dir }
     }
 

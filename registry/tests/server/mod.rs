@@ -37,20 +37,20 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(store: Store) -> Self {
+    pub fn start(store: &Store) -> Self {
         Self::with(store, Settings::default())
     }
 
-    pub fn with(store: Store, settings: Settings) -> Self {
+    pub fn with(store: &Store, settings: Settings) -> Self {
         Self::on(&["127.0.0.1:0".parse().unwrap()], &Options::default(), store, settings)
     }
 
-    pub fn on(endpoints: &[Endpoint], options: &Options, store: Store, settings: Settings) -> Self {
+    pub fn on(endpoints: &[Endpoint], options: &Options, store: &Store, settings: Settings) -> Self {
         let listeners = listen(endpoints, options, Vec::new()).unwrap();
         let address = listeners[0].endpoint().address().unwrap();
         let metrics = Arc::new(Metrics::default());
         let registry = Registry::open(store.dir(), Arc::clone(&metrics)).unwrap();
-        let service = Arc::new(Service { registry: Arc::new(registry), metrics: Arc::clone(&metrics) });
+        let service = Arc::new(Service::new(Arc::new(registry), Arc::clone(&metrics)));
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
