@@ -116,6 +116,8 @@ fn who_takes_nothing_of_a_response_is_cut() {
     let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
     let many = (64 << 20) / size as usize;
     stream.write_all(request.repeat(many).as_bytes()).unwrap();
+    // It is being served.
+    stream.read_exact(&mut [0]).unwrap();
     all_gone(&server);
     assert!(rest(&mut stream).len() < many * size as usize);
 }

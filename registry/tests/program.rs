@@ -60,7 +60,7 @@ fn where_it_cannot_listen_it_says_so() {
     testing::make(dir.path());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    insta::assert_snapshot!(refused(dir.path(), &address).replace(&address, "ADDRESS"), @"error: cannot listen on `ADDRESS`: the port is in use; stop what listens there, or choose another with `--listen`");
+    insta::assert_snapshot!(refused(dir.path(), &address).replace(&address, "ADDRESS"), @"error: cannot listen on `ADDRESS`: it is in use; stop what listens there, or choose another with `--listen`");
     // An address for documentation, which no machine has.
     insta::assert_snapshot!(refused(dir.path(), "192.0.2.1:5005"), @"error: cannot listen on `192.0.2.1:5005`: Cannot assign requested address (os error 99); choose another address with `--listen`");
 }
