@@ -90,6 +90,9 @@ pub enum Error {
         /// What was there instead.
         seen: String,
     },
+    /// The tests' own store could not be made.
+    #[error(transparent)]
+    Store(#[from] kitbag_builder::store::StoreError),
     /// A program's answer was not in the form that it should have.
     #[error("cannot understand the answer of `{from}`: {answer}")]
     Answer {

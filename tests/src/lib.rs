@@ -7,17 +7,22 @@
 
 pub mod cache;
 mod cgroups;
+pub mod clients;
+pub mod containerd;
 pub mod dns;
 mod error;
+mod go;
 pub mod image;
 pub mod machine;
 pub mod node;
 pub mod packages;
 mod pki;
+pub mod printed;
 pub mod programs;
 pub mod registry;
 mod services;
 mod state;
+pub mod stock;
 pub mod term;
 pub mod workload;
 

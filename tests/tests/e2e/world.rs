@@ -1,11 +1,8 @@
 //! What all tests share: the node, the registry in it, the pods, and how to type a command as a person would.
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
-};
+use std::{path::PathBuf, process::Command};
 
+pub(crate) use kitbag_tests::printed::{Printed, run};
 use kitbag_tests::{Node, Options, Result, cache, programs, programs::Programs, registry::Registry, workload};
 use serde_json::Value;
 
@@ -20,16 +17,6 @@ pub(crate) struct World {
     registry: Registry,
     /// Holds the node's files.
     dir: tempfile::TempDir,
-}
-
-/// What a command printed, as text, and how it ended.
-pub(crate) struct Printed {
-    /// Standard output.
-    pub(crate) stdout: String,
-    /// Standard error.
-    pub(crate) stderr: String,
-    /// Exit code; `None` when a signal ended it.
-    pub(crate) code: Option<i32>,
 }
 
 impl World {
@@ -103,33 +90,5 @@ impl World {
     pub(crate) fn debug_containers(&self, pod: &str) -> String {
         let path = "jsonpath={.spec.ephemeralContainers[*].name}";
         self.node.kubectl(&["get", "pod", pod, "-o", path]).expect("the pod is there")
-    }
-}
-
-impl Printed {
-    /// Panics, with everything that was printed, unless the command ended with `code`.
-    #[track_caller]
-    pub(crate) fn expect_code(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
-        self
-    }
-}
-
-/// Runs a command on some input.
-pub(crate) fn run(mut command: Command, input: &[u8]) -> Printed {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command starts");
-    let mut stdin = child.stdin.take().expect("its input is a pipe");
-    let output: Output = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // A command that does not read its input closes it.
-            let _ = stdin.write_all(input);
-        });
-        child.wait_with_output().expect("the command ends")
-    });
-    Printed {
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        code: output.status.code(),
     }
 }

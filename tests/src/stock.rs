@@ -1,0 +1,185 @@
+//! A store of twelve tools, for tests of the registry with its clients: real layers in both forms for both
+//! architectures, some of them large, and nothing that takes a compiler. What is in the programs is noise.
+//!
+//! And what a client must get from a registry over it: composed here, by the function that the registry calls, and
+//! read from the store's files.
+
+use std::{collections::BTreeMap, fs, panic::resume_unwind, path::Path, thread};
+
+use kitbag_builder::{
+    layer::Tree,
+    store::{Store, StoreError, StoreWriter, ToolParts},
+};
+use kitbag_toolsets::{Arch, Compression, GenerationId, Image, ImagePath, Name, Needs, PlatformImage};
+
+use crate::error::{Result, file};
+
+/// A tool of the store, one of twelve, and the first of them.
+pub const ONE: &str = "strace";
+/// Three of the tools.
+pub const THREE: &str = "strace/tcpdump/dig";
+/// All tools, those last whose names are endpoints of registries.
+pub const TWELVE: &str = "strace/tcpdump/dig/htop/busybox/lsof/gdb/curl/manifests/blobs/tags/referrers";
+
+/// When everything was made, in seconds since 1970.
+const DATE: i64 = 1_700_000_000;
+/// Bytes of the base's program.
+const BASE: usize = 300_000;
+/// Versions of the tools in the two generations; the second is of one tool.
+const OLD: &str = "1.0";
+const NEW: &str = "1.1";
+/// The rank of that tool: strace.
+const RENEWED: usize = 2;
+/// The tools, by rank from 1, with the bytes of their programs. The large one is fetched in pieces by those who do that;
+/// the empty one is the same layer on both platforms.
+const TOOLS: [(&str, usize); 12] = [
+    ("busybox", 1_000_000),
+    ("strace", 1_500_000),
+    ("tcpdump", 2_500_000),
+    ("dig", 700_000),
+    ("htop", 300_000),
+    ("lsof", 150_000),
+    ("gdb", 20_000_000),
+    ("curl", 4_000_000),
+    ("manifests", 20_000),
+    ("blobs", 5_000),
+    ("tags", 1_000),
+    ("referrers", 0),
+];
+
+/// The store.
+#[derive(Debug)]
+pub struct Stock {
+    store: Store,
+}
+
+impl Stock {
+    /// Makes the store in `dir`, or completes it. It has two generations; in the older one, strace is another.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn make(dir: &Path) -> Result<Self> {
+        let mut writer = StoreWriter::open_or_create(dir)?;
+        let all: Vec<_> = [("base", BASE)].into_iter().chain(TOOLS).enumerate().collect();
+        for (version, tools) in [(OLD, &all[..]), (NEW, &all[RENEWED..=RENEWED])] {
+            let put = |architecture| {
+                let put = |&(rank, (name, size))| {
+                    let mut tree = Tree::new();
+                    let content = program(name, version, architecture, size);
+                    tree.file(&format!("/usr/bin/{name}"), 0o755, content).expect("no other file is there");
+                    let layer = writer.put_layer(&tree.pack(DATE))?;
+                    writer.put_tool(&parts(name, version, architecture, rank), &layer, b"{}")
+                };
+                tools.iter().map(put).collect::<std::result::Result<Vec<_>, StoreError>>()
+            };
+            // What takes time is compressing.
+            let members = thread::scope(|scope| {
+                let threads = Arch::ALL.map(|architecture| scope.spawn(move || put(architecture)));
+                threads.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            });
+            let [amd64, arm64] = members;
+            writer.commit([amd64?, arm64?].concat(), &BTreeMap::new())?;
+        }
+        drop(writer);
+        Ok(Self { store: Store::open(dir)? })
+    }
+
+    /// The store's directory.
+    pub fn dir(&self) -> &Path {
+        self.store.dir()
+    }
+
+    /// The ids of the generations, the newest first: the tags besides `latest`.
+    pub fn generations(&self) -> Vec<&GenerationId> {
+        self.store.generations().iter().map(kitbag_toolsets::Generation::id).collect()
+    }
+
+    /// The newest generation's image at this path.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn image(&self, path: &str) -> Image {
+        self.image_of(0, path)
+    }
+
+    /// The older generation's image at this path.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn older_image(&self, path: &str) -> Image {
+        self.image_of(1, path)
+    }
+
+    fn image_of(&self, generation: usize, path: &str) -> Image {
+        let generation = &self.store.generations()[generation];
+        let path: ImagePath = path.parse().expect("a path");
+        generation
+            .compose(&generation.resolve(&path).expect("tools of the store"))
+            .expect("every tool has both platforms")
+    }
+
+    /// What a client that has the whole image has, by digest.
+    pub fn content(&self, image: &Image) -> BTreeMap<String, Vec<u8>> {
+        let both = [Compression::Gzip, Compression::Zstd];
+        let platforms =
+            image.platforms.iter().flat_map(|platform| both.map(|form| self.platform_content(platform, form)));
+        let index = (image.index.digest.to_string(), image.index.bytes.clone());
+        platforms.flatten().chain([index]).collect()
+    }
+
+    /// What a client that has one manifest of the image has, by digest: the manifest, its config and its layers.
+    ///
+    /// # Panics
+    /// When a file of the store can't be read.
+    pub fn platform_content(&self, platform: &PlatformImage, compression: Compression) -> BTreeMap<String, Vec<u8>> {
+        let layers = platform.layers.iter().map(|layer| {
+            let digest = &layer.blob(compression).digest;
+            let path = self.store.blob_path(digest);
+            (digest.to_string(), fs::read(&path).map_err(file("read", path)).expect("the store is whole"))
+        });
+        let documents = [platform.manifest(compression), &platform.config];
+        let documents = documents.map(|document| (document.digest.to_string(), document.bytes.clone()));
+        layers.chain(documents).collect()
+    }
+}
+
+/// The program of a tool of the newest generation, as it stands in `/usr/bin` of an image.
+pub fn program_of(name: &str, architecture: Arch) -> Option<Vec<u8>> {
+    let (rank, &(_, size)) = (1..).zip(&TOOLS).find(|(_, (tool, _))| *tool == name)?;
+    Some(program(name, if rank == RENEWED { NEW } else { OLD }, architecture, size))
+}
+
+/// Bytes that do not compress: a function of the tool.
+fn program(name: &str, version: &str, architecture: Arch, size: usize) -> Vec<u8> {
+    let seed = format!("{name} {version} {architecture}");
+    // FNV-1a to begin with, and then xorshift.
+    let mut state = seed
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+fn parts(name: &str, version: &str, architecture: Arch, rank: usize) -> ToolParts {
+    ToolParts {
+        name: Name::parse(name).expect("a name"),
+        base: name == "base",
+        version: version.to_owned(),
+        architecture,
+        rank: u32::try_from(rank).expect("there are few"),
+        summary: format!("{name} of the tests"),
+        license: "MIT".to_owned(),
+        homepage: "https://tool.example/".to_owned(),
+        commands: vec![name.to_owned()],
+        needs: Needs::default(),
+        source_date: DATE,
+        input_hash: "0".repeat(64),
+    }
+}

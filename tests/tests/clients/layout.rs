@@ -1,0 +1,41 @@
+//! What a client wrote, read back and compared.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// Blobs by digest.
+pub(crate) type Content = BTreeMap<String, Vec<u8>>;
+
+/// The blobs of an OCI image layout.
+pub(crate) fn blobs(layout: &Path) -> Content {
+    let blob = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().unwrap();
+        (format!("sha256:{name}"), fs::read(entry.path()).unwrap())
+    };
+    fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| blob(entry.unwrap())).collect()
+}
+
+/// The digest that the layout's index names.
+pub(crate) fn root(layout: &Path) -> String {
+    let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let [manifest] = &index["manifests"].as_array().unwrap()[..] else { panic!("more than one: {index}") };
+    manifest["digest"].as_str().unwrap().to_owned()
+}
+
+/// Panics, with what is missing, too much or different, unless both are the same.
+#[track_caller]
+pub(crate) fn assert_same(pulled: &Content, expected: &Content) {
+    let names = |content: &Content| content.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(pulled), names(expected));
+    for (digest, bytes) in expected {
+        assert!(pulled[digest] == *bytes, "{digest} differs");
+    }
+}
+
+/// The digest of some bytes.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}

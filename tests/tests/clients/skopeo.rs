@@ -1,0 +1,120 @@
+//! skopeo: containers/image, as Debian has it.
+
+use std::{path::Path, process::Command};
+
+use kitbag_tests::stock;
+use kitbag_toolsets::Compression;
+use serde_json::{Value, json};
+
+use crate::{
+    Test,
+    layout::{assert_same, blobs, root},
+    world::{IMAGES, MISSPELLED, NEAR, World, bytes, refusal, text},
+};
+
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("skopeo copies whole images", copies_whole_images),
+    ("skopeo copies either form for either platform, by digest", copies_either_form),
+    ("skopeo copies gzip for a platform, by tag", copies_for_a_platform),
+    ("skopeo inspects images", inspects),
+    ("skopeo lists tags, and copies by each", lists_tags),
+    ("skopeo tells the near name", tells_the_near_name),
+    ("skopeo asks in its order", asks_in_its_order),
+];
+
+fn copies_whole_images(world: &World) {
+    for path in IMAGES {
+        let (dir, image) = (world.scratch(), world.stock.image(path));
+        copy(world, &["--all", "--preserve-digests"], &format!("{}/{path}", world.host()), dir.path());
+        assert_same(&blobs(dir.path()), &world.stock.content(&image));
+        assert_eq!(root(dir.path()), image.index.digest.to_string());
+    }
+}
+
+fn copies_either_form(world: &World) {
+    for path in IMAGES {
+        for (platform, form) in world.forms(&world.stock.image(path)) {
+            let dir = world.scratch();
+            let reference = format!("{}/{path}@{}", world.host(), platform.manifest(form).digest);
+            copy(world, &["--override-arch", platform.arch.as_str()], &reference, dir.path());
+            assert_same(&blobs(dir.path()), &world.stock.platform_content(platform, form));
+        }
+    }
+}
+
+fn copies_for_a_platform(world: &World) {
+    for platform in &world.stock.image(stock::THREE).platforms {
+        let dir = world.scratch();
+        let reference = format!("{}/{}:latest", world.host(), stock::THREE);
+        copy(world, &["--override-arch", platform.arch.as_str()], &reference, dir.path());
+        assert_same(&blobs(dir.path()), &world.stock.platform_content(platform, Compression::Gzip));
+    }
+}
+
+fn inspects(world: &World) {
+    for path in IMAGES {
+        let image = world.stock.image(path);
+        for platform in &image.platforms {
+            let arch = platform.arch.as_str();
+            let reference = format!("docker://{}/{path}", world.host());
+            let inspected =
+                text(skopeo(world, &["--override-arch", arch, "inspect", "--tls-verify=false", &reference]));
+            let inspected: Value = serde_json::from_str(&inspected).unwrap();
+            let layers: Vec<_> = platform.layers.iter().map(|layer| layer.gzip.digest.to_string()).collect();
+            assert_eq!(inspected["Digest"], image.index.digest.to_string());
+            assert_eq!(inspected["Architecture"], arch);
+            assert_eq!(inspected["RepoTags"], json!(world.tags()));
+            assert_eq!(inspected["Layers"], json!(layers));
+            let config = bytes(skopeo(
+                world,
+                &["inspect", "--tls-verify=false", "--config", "--raw", "--override-arch", arch, &reference],
+            ));
+            assert!(config == platform.config.bytes);
+        }
+    }
+}
+
+fn lists_tags(world: &World) {
+    let repository = format!("docker://{}/{}", world.host(), stock::ONE);
+    let listed = text(skopeo(world, &["list-tags", "--tls-verify=false", &repository]));
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap()["Tags"], json!(world.tags()));
+    let generations = world.stock.generations();
+    for (tag, image) in [
+        (generations[0].as_str(), world.stock.image(stock::ONE)),
+        (generations[1].as_str(), world.stock.older_image(stock::ONE)),
+    ] {
+        let raw = bytes(skopeo(world, &["inspect", "--tls-verify=false", "--raw", &format!("{repository}:{tag}")]));
+        assert!(raw == image.index.bytes);
+    }
+}
+
+fn tells_the_near_name(world: &World) {
+    let reference = format!("docker://{}/{MISSPELLED}", world.host());
+    let said = refusal(skopeo(world, &["inspect", "--tls-verify=false", &reference]));
+    assert!(said.contains(NEAR), "{said}");
+}
+
+fn asks_in_its_order(world: &World) {
+    let (tap, dir, image) = (world.tap(), world.scratch(), world.stock.image(stock::THREE));
+    copy(world, &[], &format!("{}/{}", tap.host(), stock::THREE), dir.path());
+    let lines = tap.lines();
+    let here = image.platforms.iter().find(|platform| platform.arch.as_str() == kitbag_tests::image::architecture());
+    let manifests = format!("GET /v2/{}/manifests/", stock::THREE);
+    let expected =
+        ["GET /v2/".to_owned(), format!("{manifests}latest"), format!("{manifests}{}", here.unwrap().gzip.digest)];
+    assert_eq!(lines[..3], expected);
+    assert!(lines.iter().all(|line| line.starts_with("GET ")), "{lines:?}");
+    assert_eq!(lines.len(), 3 + 1 + 4, "a config and four layers: {lines:?}");
+    assert_eq!(tap.hellos(), 0, "`--src-tls-verify=false` asks for plain HTTP where nothing is said of TLS");
+}
+
+/// `skopeo copy` of `reference` into the layout in `dir`.
+#[track_caller]
+fn copy(world: &World, arguments: &[&str], reference: &str, dir: &Path) {
+    let (source, target) = (format!("docker://{reference}"), format!("oci:{}:latest", dir.display()));
+    text(skopeo(world, &[&["copy", "--quiet", "--src-tls-verify=false"], arguments, &[&source, &target]].concat()));
+}
+
+fn skopeo(world: &World, arguments: &[&str]) -> Command {
+    world.command("skopeo", arguments)
+}
