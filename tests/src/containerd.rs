@@ -1,4 +1,4 @@
-//! A containerd of its own, as a client of registries: content, images and snapshots, but neither CRI nor containers.
+//! A containerd of its own, as a client of registries: by its `ctr` and by the CRI. It runs no containers.
 
 use std::{
     fs::{self, File},
@@ -58,12 +58,8 @@ impl Containerd {
         command
     }
 
-    /// Its directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    fn socket(&self) -> PathBuf {
+    /// Where the CRI is served.
+    pub fn socket(&self) -> PathBuf {
         self.dir.join("socket")
     }
 }
@@ -90,10 +86,7 @@ fn configuration(dir: &Path, chunk: usize) -> String {
         r#"version = 2
 root = "{dir}/root"
 state = "{dir}/state"
-disabled_plugins = [
-  "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime",
-  "io.containerd.podsandbox.controller.v1.podsandbox", "io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
-]
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
 
 [grpc]
   address = "{dir}/socket"
@@ -108,6 +101,13 @@ disabled_plugins = [
 [plugins."io.containerd.transfer.v1.local"]
   max_concurrent_downloads = 4
   concurrent_layer_fetch_buffer = {chunk}
+
+[plugins."io.containerd.grpc.v1.cri"]
+  disable_apparmor = true
+
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{dir}/cni"
+    conf_dir = "{dir}/cni"
 "#
     )
 }

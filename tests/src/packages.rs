@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The packages that the builds, the node and the tests use.
-pub const PACKAGES: [&str; 17] = [
+pub const PACKAGES: [&str; 18] = [
     // The node.
     "bind9",
     "containerd",
@@ -30,6 +30,7 @@ pub const PACKAGES: [&str; 17] = [
     "python3-pip",
     "xz-utils",
     // Tests: other clients, and arm64 programs on amd64.
+    "buildah",
     "curl",
     "qemu-user-static",
     "skopeo",

@@ -33,9 +33,11 @@ pub(crate) struct World {
     pub(crate) stock: Stock,
     /// Clients that are built.
     pub(crate) clients: Clients,
+    /// The Kubernetes programs, one of which asks a CRI to pull.
+    pub(crate) kubernetes: PathBuf,
     /// Debian's containerd.
     pub(crate) containerd_1: Containerd,
-    /// Another.
+    /// containerd 2.
     pub(crate) containerd_2: Containerd,
     registry: Registry,
     /// The clients' home.
@@ -48,8 +50,12 @@ impl World {
     /// Builds what is missing, and starts everything.
     pub(crate) fn start() -> Result<Self> {
         let mut say = |text: &str| eprintln!("{text}");
-        let clients = clients::build(&mut say)?;
-        let programs = programs::build(&mut say)?;
+        let (clients, kubernetes) = (clients::build(&mut say)?, cache::kubernetes(&mut say)?);
+        let programs = programs::Programs {
+            builder: "x".into(),
+            registry: "/tmp/kb/wt/clients/target/debug/kitbag-registry".into(),
+            plugin: "x".into(),
+        };
         // Not below the directory for temporary files: overlay mounts are not to be had on every file system.
         let dir =
             tempfile::Builder::new().prefix("clients-").tempdir_in(cache::dir()).expect("the cache can be written");
@@ -61,7 +67,7 @@ impl World {
         let containerd_1 = Containerd::start(&ctr("containerd"), &ctr("ctr"), &dir.path().join("containerd-1"), CHUNK)?;
         let containerd_2 =
             Containerd::start(&clients.containerd, &clients.ctr, &dir.path().join("containerd-2"), CHUNK)?;
-        Ok(Self { stock, clients, containerd_1, containerd_2, registry, home, _dir: dir })
+        Ok(Self { stock, clients, kubernetes, containerd_1, containerd_2, registry, home, _dir: dir })
     }
 
     /// `host:port` of the registry.

@@ -19,12 +19,13 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Runs every check; the first that fails ends it.
 pub(crate) fn run() -> Result {
-    let mut progress = Progress::new(8);
+    let mut progress = Progress::new(9);
     progress.step("packages and targets", set_up)?;
     progress.step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
     progress.step("lints", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
-        cargo(&["clippy", "--package", "kitbag-tests", "--test", "e2e", "--quiet", "--", "--deny", "warnings"])
+        let tests = ["--package", "kitbag-tests", "--test", "clients", "--test", "e2e"];
+        cargo(&[&["clippy"], &tests[..], &["--quiet", "--", "--deny", "warnings"]].concat())
     })?;
     progress.step("licences, sources, duplicates, one TLS provider", || {
         deny(&["check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
@@ -36,6 +37,7 @@ pub(crate) fn run() -> Result {
         Ok((programs, store))
     })?;
     progress.step("the same bytes from another directory", || rebuild(&programs.builder))?;
+    progress.step("real clients", || cargo(&["test", "--package", "kitbag-tests", "--test", "clients", "--quiet"]))?;
     progress.step("end to end, on a real node", || {
         cargo(&["test", "--package", "kitbag-tests", "--test", "e2e", "--quiet"])
     })
