@@ -14,11 +14,11 @@ use kitbag_toolsets::{Arch, Compression, GenerationId, Image, ImagePath, Name, N
 
 use crate::error::{Result, file};
 
-/// A tool of the store, one of twelve, and the first of them.
+/// The path of an image of one tool.
 pub const ONE: &str = "strace";
-/// Three of the tools.
+/// Of three.
 pub const THREE: &str = "strace/tcpdump/dig";
-/// All tools, those last whose names are endpoints of registries.
+/// Of all twelve; those come last whose names are endpoints of registries.
 pub const TWELVE: &str = "strace/tcpdump/dig/htop/busybox/lsof/gdb/curl/manifests/blobs/tags/referrers";
 
 /// When everything was made, in seconds since 1970.

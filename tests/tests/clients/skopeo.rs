@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("skopeo copies either form for either platform, by digest", copies_either_form),
     ("skopeo copies gzip for a platform, by tag", copies_for_a_platform),
     ("skopeo inspects images", inspects),
-    ("skopeo lists tags, and copies by each", lists_tags),
+    ("skopeo lists tags, and finds each image by tag and by digest", lists_tags),
     ("skopeo tells the near name", tells_the_near_name),
     ("skopeo asks in its order", asks_in_its_order),
 ];
@@ -83,8 +83,11 @@ fn lists_tags(world: &World) {
         (generations[0].as_str(), world.stock.image(stock::ONE)),
         (generations[1].as_str(), world.stock.older_image(stock::ONE)),
     ] {
-        let raw = bytes(skopeo(world, &["inspect", "--tls-verify=false", "--raw", &format!("{repository}:{tag}")]));
-        assert!(raw == image.index.bytes);
+        // The older generation's is found by its digest alone, too.
+        for reference in [format!("{repository}:{tag}"), format!("{repository}@{}", image.index.digest)] {
+            let raw = bytes(skopeo(world, &["inspect", "--tls-verify=false", "--raw", &reference]));
+            assert!(raw == image.index.bytes, "{reference}");
+        }
     }
 }
 
