@@ -49,12 +49,30 @@ pub fn build(say: &mut dyn FnMut(&str)) -> Result<Programs> {
     let build = Build { packages: &["kitbag-builder"], target: None, profile: "release", environment: &[] };
     let [builder] = cargo_build(build, ["kitbag-builder"])?;
     let environment = compiler_environment(&builder, architecture())?;
-    let target = format!("{}-unknown-linux-musl", env::consts::ARCH);
+    let target = musl_target();
     say("building kitbag-registry and kubectl-kitbag");
     let packages = &["kitbag-registry", "kitbag-runner"];
     let build = Build { packages, target: Some(&target), profile: "release", environment: &environment };
     let [registry, plugin] = cargo_build(build, ["kitbag-registry", "kubectl-kitbag"])?;
     Ok(Programs { builder, registry, plugin })
+}
+
+/// `kitbag-registry` in the profile that ships, for what measures its speed.
+///
+/// # Errors
+/// When cargo fails; it has said why.
+pub fn registry_as_shipped(programs: &Programs, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let environment = compiler_environment(&programs.builder, architecture())?;
+    say("building kitbag-registry as it ships");
+    let target = musl_target();
+    let packages = &["kitbag-registry"];
+    let build = Build { packages, target: Some(&target), profile: "dist", environment: &environment };
+    let [registry] = cargo_build(build, ["kitbag-registry"])?;
+    Ok(registry)
+}
+
+fn musl_target() -> String {
+    format!("{}-unknown-linux-musl", env::consts::ARCH)
 }
 
 /// The store of the whole catalog, in the cache directory, brought up to date. With `locked`, every layer must be the

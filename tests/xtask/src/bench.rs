@@ -2,12 +2,12 @@
 //!
 //! Speeds are compared with another program's in the same run: this is about ratios, machines differ.
 
-mod load;
 mod prompt;
+mod registry;
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
 };
@@ -51,22 +51,23 @@ pub(crate) enum Part {
     Sizes,
     /// Seconds to build, cold and warm
     Builds,
-    /// Manifests per second, beside docker-registry
-    Manifests,
+    /// The registry's speed and cost, beside nginx and docker-registry
+    Registry,
     /// Command to first output, beside kubectl debug
     Prompt,
 }
 
 /// Measures, prints the table and writes the JSON.
 pub(crate) fn run(parts: &[Part], json: &Path) -> Result {
-    let all = [Part::Sizes, Part::Builds, Part::Manifests, Part::Prompt];
+    let all = [Part::Sizes, Part::Builds, Part::Registry, Part::Prompt];
     let parts = if parts.is_empty() { &all } else { parts };
     let mut progress = Progress::new(1 + parts.len());
-    let (programs, store) = progress.step("packages, programs and the store", || -> Result<_> {
+    let (programs, store) = progress.step("packages, programs and what they work on", || -> Result<_> {
         set_up()?;
-        packages::install(&["docker-registry", "wrk"], &mut say)?;
+        packages::install(&["docker-registry", "nghttp2-client", "nginx-light", "wrk"], &mut say)?;
         let programs = programs::build(&mut say)?;
-        let store = programs::store(&programs, true)?;
+        let of_the_catalog = parts.iter().any(|part| matches!(part, Part::Sizes | Part::Prompt));
+        let store = if of_the_catalog { programs::store(&programs, true)? } else { PathBuf::new() };
         Ok((programs, store))
     })?;
     let mut figures = Vec::new();
@@ -74,8 +75,8 @@ pub(crate) fn run(parts: &[Part], json: &Path) -> Result {
         figures.extend(match part {
             Part::Sizes => progress.step("sizes", || sizes(&store))?,
             Part::Builds => progress.step("builds", || builds(&programs))?,
-            Part::Manifests => {
-                progress.step("manifests, beside docker-registry", || load::measure(&programs, &store))?
+            Part::Registry => {
+                progress.step("the registry, beside nginx and docker-registry", || registry::measure(&programs))?
             }
             Part::Prompt => {
                 progress.step("command to first output, beside kubectl debug", || prompt::measure(&programs, &store))?

@@ -5,9 +5,12 @@
 mod bench;
 mod check;
 mod demo;
+mod http;
 mod progress;
 mod release;
+mod server;
 mod shown;
+mod synthetic;
 
 use std::process::ExitCode;
 
