@@ -66,8 +66,8 @@ const SERVING: &str = concat!(
 
 Signals:
   SIGTERM, SIGINT  stop listening, finish what has begun, exit with 0; a second one: exit at once
-  SIGHUP           read the settings again, and the files of `tls-certificate`, `tls-key`, `htpasswd`
-                   and `token-file`. `access-log`, `access-log-sample`, `log`, `requests-per-client`
-                   and `request-burst` change, the others take a restart, and the log says which;
-                   with a fault in them nothing changes"
+  SIGHUP           read the settings again, and the files of certificates, users and tokens:
+                   `access-log`, `access-log-sample`, `log`, `request-burst` and
+                   `requests-per-client` change, the others take a restart, and the log says
+                   which; with a fault in them nothing changes"
 );

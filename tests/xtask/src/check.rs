@@ -12,6 +12,7 @@ use crate::{
     Result,
     demo::{say, set_up},
     progress::Progress,
+    torture,
 };
 
 /// The version of cargo-deny that the gate runs.
@@ -19,7 +20,7 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Runs every check; the first that fails ends it.
 pub(crate) fn run() -> Result {
-    let mut progress = Progress::new(9);
+    let mut progress = Progress::new(10);
     progress.step("packages and targets", set_up)?;
     progress.step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
     progress.step("lints", || {
@@ -38,6 +39,7 @@ pub(crate) fn run() -> Result {
     })?;
     progress.step("the same bytes from another directory", || rebuild(&programs.builder))?;
     progress.step("real clients", || cargo(&["test", "--package", "kitbag-tests", "--test", "clients", "--quiet"]))?;
+    progress.step("the registry under torture, in its short form", || torture::torture(&programs, torture::SHORT))?;
     progress.step("end to end, on a real node", || {
         cargo(&["test", "--package", "kitbag-tests", "--test", "e2e", "--quiet"])
     })

@@ -1,4 +1,4 @@
-//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `release`, `down`. Each does all the set-up that it needs.
+//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `torture`, `release`, `down`. Each does all the set-up that it needs.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod release;
 mod server;
 mod shown;
 mod synthetic;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,12 @@ enum Task {
         #[arg(long, default_value = "target/bench.json")]
         json: std::path::PathBuf,
     },
+    /// The registry under everything that goes wrong in years: a store that changes and breaks, clients that are rude
+    Torture {
+        /// For about how long, once everything is built
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
+    },
     /// kitbag's own programs as they ship: static, small, for amd64 and arm64
     Release,
     /// Check the dependencies against the advisories that are published (needs the internet)
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
         Task::Down => demo::down(),
         Task::Test => check::run(),
         Task::Bench { parts, json } => bench::run(&parts, &json),
+        Task::Torture { seconds } => torture::run(std::time::Duration::from_secs(seconds)),
         Task::Release => release::run(),
         Task::Advisories => check::advisories(),
     };
