@@ -144,7 +144,8 @@ impl Churn {
 
     /// Pulls images until it is told to stop.
     fn pull(&self, seed: u64) {
-        let mut client = Client { churn: self, connection: None, random: Random(seed * 0x9e37_79b9_7f4a_7c15) };
+        let mut client =
+            Client { churn: self, connection: None, random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) };
         while !self.stop.load(Ordering::Relaxed) {
             if let Err(error) = client.pull_image() {
                 self.fault(error.to_string());
