@@ -71,8 +71,11 @@ impl Server {
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM, if it has not ended by itself, and waits for the end.
     pub(crate) fn stop(mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
         self.terminate()?;
         let end = Instant::now() + PATIENCE;
         loop {
