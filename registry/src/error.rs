@@ -81,7 +81,9 @@ pub enum RequestError {
     #[error(transparent)]
     UnknownName(UnknownName),
     /// The image has no such tag.
-    #[error("`{path}` has no tag `{tag}`: there are `latest` and the ids of generations (`/v2/{path}/tags/list`)")]
+    #[error(
+        "`{path}` has no tag `{tag}`: there are `latest` and the ids of generations, each also with `-zstd` (`/v2/{path}/tags/list`)"
+    )]
     UnknownTag {
         /// The image.
         path: ImagePath,

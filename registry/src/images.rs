@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use kitbag_toolsets::generation::BlobRef;
-use kitbag_toolsets::{Arch, Document, Generation, GenerationId, ImagePath, Layer, Name, PlatformImage, ToolSet};
+use kitbag_toolsets::{Arch, Compression, Document, Generation, GenerationId, ImagePath, Name, ToolSet};
 use oci_spec::image::{Digest, MediaType};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -19,6 +19,9 @@ use crate::route::Tag;
 
 /// The tag of the newest generation.
 pub(crate) const LATEST: &str = "latest";
+/// What a tag ends with that names the image with zstd layers.
+const ZSTD: &str = "-zstd";
+const PLATFORMS: usize = Arch::ALL.len();
 /// How many bytes of composed images are kept: a few hundred images.
 const CACHE_BYTES: u64 = 4 << 20;
 /// Blobs are opaque: their type stands in the manifest.
@@ -35,24 +38,11 @@ pub struct Images {
 /// An image, as it is served.
 #[derive(Debug)]
 pub struct Image {
-    index: Served,
-    platforms: Vec<Platform>,
-}
-
-#[derive(Debug)]
-struct Platform {
-    arch: Arch,
-    config: Served,
-    gzip: Served,
-    zstd: Served,
-    layers: Vec<Arc<Layer>>,
-}
-
-/// A document, and what is sent of it: made when it is first asked for, since most are not.
-#[derive(Debug)]
-struct Served {
-    document: Document,
-    content: OnceLock<Content>,
+    image: kitbag_toolsets::Image,
+    /// What is sent of each form's index and manifests, and of each config: made when it is first asked for, since most
+    /// are not.
+    forms: [[OnceLock<Box<Content>>; 1 + PLATFORMS]; Compression::ALL.len()],
+    configs: [OnceLock<Box<Content>>; PLATFORMS],
 }
 
 /// What a blob's digest names.
@@ -99,18 +89,19 @@ impl Images {
     /// # Errors
     /// [`RequestError`]: no such tag, no such tool, no platform that has all of them.
     pub fn index_by_tag(&self, path: &ImagePath, tag: &Tag) -> Result<Content, RequestError> {
-        Ok(self.image(self.tagged(path, tag)?, path)?.index.get())
+        let (generation, form) = self.tagged(path, tag)?;
+        Ok(self.image(generation, path)?.index(form))
     }
 
-    /// The manifest of that image for linux/amd64, with gzip layers.
+    /// The manifest of that image for linux/amd64.
     ///
     /// # Errors
     /// As for the index; and when that platform lacks a tool.
     pub fn manifest_by_tag(&self, path: &ImagePath, tag: &Tag) -> Result<Content, RequestError> {
-        let generation = self.tagged(path, tag)?;
+        let (generation, form) = self.tagged(path, tag)?;
         let image = self.image(generation, path)?;
-        match image.platforms.iter().find(|platform| platform.arch == Arch::Amd64) {
-            Some(platform) => Ok(platform.gzip.get()),
+        match image.image.platforms().iter().position(|platform| platform.arch == Arch::Amd64) {
+            Some(position) => Ok(image.platform_manifest(form, position)),
             None => Err(RequestError::DefaultPlatform(lacking(generation, path, Arch::Amd64)?)),
         }
     }
@@ -133,7 +124,8 @@ impl Images {
             .ok_or_else(|| RequestError::UnknownBlob { path: path.clone(), digest: digest.clone() })
     }
 
-    /// The tags under which the image can be pulled, sorted.
+    /// The tags of the image, sorted: one for each generation, and `latest`. That each can be asked for with `-zstd` is
+    /// not listed: who copies all tags should not have everything twice.
     ///
     /// # Errors
     /// The newest generation's reason, when there are none.
@@ -162,14 +154,18 @@ impl Images {
         self.generations.first().into_iter().flat_map(|newest| newest.tools().keys().map(Name::as_str)).collect()
     }
 
-    fn tagged(&self, path: &ImagePath, tag: &Tag) -> Result<&Generation, RequestError> {
-        let mut generations = self.generations.iter().map(Arc::as_ref);
-        let found = if tag.as_str() == LATEST {
-            generations.next()
-        } else {
-            generations.find(|generation| generation.id().as_str() == tag.as_str())
+    fn tagged(&self, path: &ImagePath, tag: &Tag) -> Result<(&Generation, Compression), RequestError> {
+        let (name, form) = match tag.as_str().strip_suffix(ZSTD) {
+            Some(name) => (name, Compression::Zstd),
+            None => (tag.as_str(), Compression::Gzip),
         };
-        found.ok_or_else(|| RequestError::UnknownTag { path: path.clone(), tag: tag.clone() })
+        let mut generations = self.generations.iter().map(Arc::as_ref);
+        let found = match name {
+            LATEST => generations.next(),
+            id => generations.find(|generation| generation.id().as_str() == id),
+        };
+        let generation = found.ok_or_else(|| RequestError::UnknownTag { path: path.clone(), tag: tag.clone() })?;
+        Ok((generation, form))
     }
 
     /// The first thing that `pick` finds, the newest generation first. An error only when no generation has the image.
@@ -219,52 +215,46 @@ fn lacking(generation: &Generation, path: &ImagePath, arch: Arch) -> Result<Vec<
 }
 
 impl Image {
+    fn index(&self, form: Compression) -> Content {
+        content(&self.forms[form as usize][0], &self.image.form(form).index)
+    }
+
+    fn platform_manifest(&self, form: Compression, position: usize) -> Content {
+        content(&self.forms[form as usize][1 + position], &self.image.form(form).manifests[position])
+    }
+
     fn manifest(&self, digest: &Digest) -> Option<Content> {
-        let manifests = self.platforms.iter().flat_map(|platform| [&platform.gzip, &platform.zstd]);
-        std::iter::once(&self.index).chain(manifests).find(|served| served.document.digest == *digest).map(Served::get)
+        // The one that most clients ask for comes first; the other may have to be composed.
+        Compression::ALL.into_iter().find_map(|form| {
+            let mut documents = self.image.form(form).documents().zip(&self.forms[form as usize]);
+            documents.find(|(document, _)| document.digest == *digest).map(|(document, slot)| content(slot, document))
+        })
     }
 
     fn blob(&self, digest: &Digest) -> Option<Blob> {
-        let mut configs = self.platforms.iter().map(|platform| &platform.config);
-        if let Some(config) = configs.find(|config| config.document.digest == *digest) {
-            return Some(Blob::Config(config.get()));
+        let mut configs = self.image.platforms().iter().map(|platform| &platform.config).zip(&self.configs);
+        match configs.find(|(config, _)| config.digest == *digest) {
+            Some((config, slot)) => Some(Blob::Config(content(slot, config))),
+            None => self.image.layer(digest).cloned().map(Blob::Layer),
         }
-        let layers = self.platforms.iter().flat_map(|platform| &platform.layers);
-        let mut blobs = layers.flat_map(|layer| [&layer.gzip, &layer.zstd]);
-        blobs.find(|blob| blob.digest == *digest).cloned().map(Blob::Layer)
     }
+}
+
+fn content(slot: &OnceLock<Box<Content>>, document: &Document) -> Content {
+    let make = || {
+        let Document { bytes, digest, media_type } = document;
+        Box::new(match media_type {
+            // A config is asked for as a blob.
+            MediaType::ImageConfig => Content::new(bytes.clone(), BLOB_TYPE, digest.as_ref()),
+            manifest => Content::new(bytes.clone(), manifest.as_ref(), digest.as_ref()),
+        })
+    };
+    Content::clone(slot.get_or_init(make))
 }
 
 impl From<kitbag_toolsets::Image> for Image {
     fn from(image: kitbag_toolsets::Image) -> Self {
-        let platform = |platform: PlatformImage| Platform {
-            arch: platform.arch,
-            config: platform.config.into(),
-            gzip: platform.gzip.into(),
-            zstd: platform.zstd.into(),
-            layers: platform.layers,
-        };
-        Self { index: image.index.into(), platforms: image.platforms.into_iter().map(platform).collect() }
-    }
-}
-
-impl Served {
-    fn get(&self) -> Content {
-        let make = || {
-            let Document { bytes, digest, media_type } = &self.document;
-            match media_type {
-                // A config is asked for as a blob.
-                MediaType::ImageConfig => Content::new(bytes.clone(), BLOB_TYPE, digest.as_ref()),
-                manifest => Content::new(bytes.clone(), manifest.as_ref(), digest.as_ref()),
-            }
-        };
-        self.content.get_or_init(make).clone()
-    }
-}
-
-impl From<Document> for Served {
-    fn from(document: Document) -> Self {
-        Self { document, content: OnceLock::new() }
+        Self { image, forms: Default::default(), configs: Default::default() }
     }
 }
 
@@ -274,11 +264,14 @@ impl Weighter<Key, Arc<Image>> for Weight {
         const PER_DOCUMENT: usize = 512;
         const PER_LAYER: usize = 16;
         const PER_NAME: usize = 40;
-        let documents = image.platforms.iter().flat_map(|platform| [&platform.config, &platform.gzip, &platform.zstd]);
-        let documents = documents.chain([&image.index]).map(|served| served.document.bytes.len() + PER_DOCUMENT);
-        let layers = image.platforms.iter().map(|platform| platform.layers.len()).sum::<usize>();
-        let rest = layers * PER_LAYER + key.set.tools().len() * PER_NAME;
-        (documents.sum::<usize>() + rest) as u64
+        let size = |document: &Document| document.bytes.len() + PER_DOCUMENT;
+        let platforms = image.image.platforms();
+        let configs = platforms.iter().map(|platform| size(&platform.config));
+        // The forms have the same size, whether or not both are there.
+        let form = image.image.form(Compression::Gzip).documents().map(size).sum::<usize>();
+        let layers = platforms.iter().map(|platform| platform.layers.len()).sum::<usize>();
+        let rest = 2 * form + layers * PER_LAYER + key.set.tools().len() * PER_NAME;
+        (configs.sum::<usize>() + rest) as u64
     }
 }
 

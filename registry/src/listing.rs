@@ -3,12 +3,14 @@
 use crate::route::Page;
 
 /// The part of `sorted` that `page` is about, and the page after it if there is more.
-pub(crate) fn page_of<'a, 'b>(sorted: &'b [&'a str], page: &Page) -> (&'b [&'a str], Option<Page>) {
-    let start = page.after.as_deref().map_or(0, |after| sorted.partition_point(|entry| *entry <= after));
+pub(crate) fn page_of<'a, S: AsRef<str>>(sorted: &'a [S], page: &Page) -> (&'a [S], Option<Page>) {
+    let start = page.after.as_deref().map_or(0, |after| sorted.partition_point(|entry| entry.as_ref() <= after));
     let rest = &sorted[start..];
     let entries = &rest[..page.limit.unwrap_or(usize::MAX).min(rest.len())];
     let next = match entries.last() {
-        Some(last) if entries.len() < rest.len() => Some(Page { limit: page.limit, after: Some((*last).to_owned()) }),
+        Some(last) if entries.len() < rest.len() => {
+            Some(Page { limit: page.limit, after: Some(last.as_ref().to_owned()) })
+        }
         // An empty page has no end to go on from.
         _ => None,
     };

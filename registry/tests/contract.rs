@@ -189,18 +189,24 @@ fn row_manifests_have_exact_headers_by_tag_and_by_digest() {
 }
 
 #[test]
-fn row_manifests_of_both_platforms_and_compressions_are_in_the_index() {
+fn row_manifests_of_both_platforms_are_in_the_index_of_each_form() {
     let server = Server::new();
-    let index = server.get("/v2/strace/manifests/latest").json();
-    let platforms: Vec<(&str, bool)> = index["manifests"].as_array().unwrap().iter().map(platform).collect();
-    assert_eq!(platforms, [("amd64", false), ("arm64", false), ("amd64", true), ("arm64", true)]);
-    let one = server.get("/v2/tcpdump/manifests/latest").json();
-    let platforms: Vec<(&str, bool)> = one["manifests"].as_array().unwrap().iter().map(platform).collect();
-    assert_eq!(platforms, [("amd64", false), ("amd64", true)]);
-}
-
-fn platform(descriptor: &Value) -> (&str, bool) {
-    (text(&descriptor["platform"]["architecture"]), !descriptor["annotations"].is_null())
+    let compression = |path: &str, descriptor: &Value| {
+        let manifest = server.get(&format!("/v2/{path}/manifests/{}", text(&descriptor["digest"]))).json();
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        let kinds: BTreeSet<String> = layers.map(|layer| text(&layer["mediaType"]).to_owned()).collect();
+        let kind = kinds.first().filter(|_| kinds.len() == 1).unwrap();
+        (text(&descriptor["platform"]["architecture"]).to_owned(), kind.rsplit('+').next().unwrap().to_owned())
+    };
+    for (path, platforms) in [("strace", &["amd64", "arm64"][..]), ("tcpdump", &["amd64"])] {
+        for (tag, form) in [("latest", "gzip"), ("latest-zstd", "zstd")] {
+            let index = server.get(&format!("/v2/{path}/manifests/{tag}")).json();
+            let found: Vec<_> =
+                index["manifests"].as_array().unwrap().iter().map(|descriptor| compression(path, descriptor)).collect();
+            let expected: Vec<_> = platforms.iter().map(|arch| ((*arch).to_owned(), form.to_owned())).collect();
+            assert_eq!(found, expected, "one manifest for each platform: {path}:{tag}");
+        }
+    }
 }
 
 #[test]
@@ -604,7 +610,7 @@ fn row_errors_say_what_to_do() {
     404 NAME_UNKNOWN unknown tool `nslokup`: did you mean `nslookup` (of `dig`)? {"component":"nslokup","near":["nslookup"]}
     404 NAME_UNKNOWN unknown tool `kubernetes`: nothing here has a name like it {"component":"kubernetes","near":[]}
     404 MANIFEST_UNKNOWN no platform has all of these tools: linux/amd64 lacks `lsof`; linux/arm64 lacks `tcpdump` [{"lacks":["lsof"],"platform":"linux/amd64"},{"lacks":["tcpdump"],"platform":"linux/arm64"}]
-    404 MANIFEST_UNKNOWN `strace` has no tag `v1`: there are `latest` and the ids of generations (`/v2/strace/tags/list`) {"tag":"v1"}
+    404 MANIFEST_UNKNOWN `strace` has no tag `v1`: there are `latest` and the ids of generations, each also with `-zstd` (`/v2/strace/tags/list`) {"tag":"v1"}
     404 NAME_UNKNOWN unknown tool `strace-6.1`: did you mean `strace-6.2`? {"component":"strace-6.1","near":["strace-6.2"]}
     404 UNSUPPORTED nothing is served under `/v2/strace`: images are under `/v2/<tool>/<tool>/manifests/latest` null
     404 UNSUPPORTED nothing is served under `/strace/manifests/latest`: images are under `/v2/<tool>/<tool>/manifests/latest` null

@@ -10,7 +10,7 @@ use kitbag_builder::{
     layer::Tree,
     store::{Store, StoreError, StoreWriter, ToolParts},
 };
-use kitbag_toolsets::{Arch, Compression, GenerationId, Image, ImagePath, Name, Needs, PlatformImage};
+use kitbag_toolsets::{Arch, Compression, GenerationId, Image, ImagePath, Name, Needs};
 
 use crate::error::{Result, file};
 
@@ -91,7 +91,7 @@ impl Stock {
 
     /// The ids of the generations, the newest first: the tags besides `latest`.
     pub fn generations(&self) -> Vec<&GenerationId> {
-        self.store.generations().iter().map(kitbag_toolsets::Generation::id).collect()
+        self.store.generations().iter().map(|generation| generation.id()).collect()
     }
 
     /// The newest generation's image at this path.
@@ -118,27 +118,33 @@ impl Stock {
             .expect("every tool has both platforms")
     }
 
-    /// What a client that has the whole image has, by digest.
-    pub fn content(&self, image: &Image) -> BTreeMap<String, Vec<u8>> {
-        let both = [Compression::Gzip, Compression::Zstd];
+    /// What a client that has the whole image in one form has, by digest.
+    pub fn content(&self, image: &Image, compression: Compression) -> BTreeMap<String, Vec<u8>> {
         let platforms =
-            image.platforms.iter().flat_map(|platform| both.map(|form| self.platform_content(platform, form)));
-        let index = (image.index.digest.to_string(), image.index.bytes.clone());
-        platforms.flatten().chain([index]).collect()
+            (0..image.platforms().len()).map(|position| self.platform_content(image, position, compression));
+        let index = &image.form(compression).index;
+        platforms.flatten().chain([(index.digest.to_string(), index.bytes.to_vec())]).collect()
     }
 
     /// What a client that has one manifest of the image has, by digest: the manifest, its config and its layers.
+    /// `position` is that of the platform.
     ///
     /// # Panics
-    /// When a file of the store can't be read.
-    pub fn platform_content(&self, platform: &PlatformImage, compression: Compression) -> BTreeMap<String, Vec<u8>> {
+    /// When there is no such platform, or a file of the store can't be read.
+    pub fn platform_content(
+        &self,
+        image: &Image,
+        position: usize,
+        compression: Compression,
+    ) -> BTreeMap<String, Vec<u8>> {
+        let platform = &image.platforms()[position];
         let layers = platform.layers.iter().map(|layer| {
             let digest = &layer.blob(compression).digest;
             let path = self.store.blob_path(digest);
             (digest.to_string(), fs::read(&path).map_err(file("read", path)).expect("the store is whole"))
         });
-        let documents = [platform.manifest(compression), &platform.config];
-        let documents = documents.map(|document| (document.digest.to_string(), document.bytes.clone()));
+        let documents = [&image.form(compression).manifests[position], &platform.config];
+        let documents = documents.map(|document| (document.digest.to_string(), document.bytes.to_vec()));
         layers.chain(documents).collect()
     }
 }

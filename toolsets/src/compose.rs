@@ -9,14 +9,14 @@
 mod draft;
 mod fragments;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use oci_spec::image::{Digest, MediaType};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::generation::{BlobRef, Generation, Layer, ToolRecord};
+use crate::generation::{BlobRef, Generation, GenerationId, Layer, ToolRecord};
 use crate::names::Name;
 use crate::platform::Arch;
 use crate::resolve::ToolSet;
@@ -53,29 +53,35 @@ pub struct Document {
     pub media_type: MediaType,
 }
 
-/// A composed image: an index and what it names.
+/// A composed image, in two forms that share configs: with gzip layers, which every client reads, and with zstd layers.
 ///
-/// The index lists, for each platform, the gzip manifest, then for each platform the zstd manifest (with the annotation
-/// by which containers/image tells them apart): clients that take the first match get gzip.
+/// Each form has an index of its own. In one index, there would be two manifests for each platform, and some clients
+/// (containerd 2 among them) fetch every manifest for their platform, with all its layers.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The index.
-    pub index: Document,
-    /// Each platform that has all the tools, in the order of [`Arch::ALL`].
-    pub platforms: Vec<PlatformImage>,
+    generation: GenerationId,
+    platforms: Vec<PlatformImage>,
+    gzip: Form,
+    /// Composed when it is first asked for: most clients don't.
+    zstd: OnceLock<Form>,
 }
 
-/// The image for one platform.
+/// An image with one compression of its layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// The index.
+    pub index: Document,
+    /// The manifest for each platform, in the order of [`Image::platforms`].
+    pub manifests: Vec<Document>,
+}
+
+/// What both forms of an image have for one platform.
 #[derive(Clone, Debug)]
 pub struct PlatformImage {
     /// Its architecture.
     pub arch: Arch,
-    /// Its config, which does not depend on the compression.
+    /// Its config.
     pub config: Document,
-    /// Manifest with gzip layers.
-    pub gzip: Document,
-    /// Manifest with zstd layers.
-    pub zstd: Document,
     /// The layers: base first, then the tools by rank.
     pub layers: Vec<Arc<Layer>>,
 }
@@ -107,57 +113,110 @@ impl Generation {
     pub fn compose(&self, set: &ToolSet) -> Result<Image, ComposeError> {
         let mut platforms = Vec::with_capacity(Arch::ALL.len());
         let mut lacking = Vec::new();
-        // What the manifests and the index begin with; most often the same for all platforms.
-        let mut annotations: Option<Draft> = None;
         for arch in Arch::ALL {
             let Some(base) = self.base().get(&arch) else { continue };
             let layer = |tool: &Name| self.tools().get(tool).and_then(|platforms| platforms.get(&arch));
             let tools = set.tools().iter().filter_map(layer);
             let layers: Vec<Arc<Layer>> = std::iter::once(base).chain(tools).cloned().collect();
-            if layers.len() <= set.tools().len() {
+            if layers.len() > set.tools().len() {
+                platforms.push(PlatformImage { arch, config: config(arch, &layers), layers });
+            } else {
                 lacking.push((arch, set.tools().iter().filter(|tool| layer(tool).is_none()).cloned().collect()));
-                continue;
             }
-            let mut own = self.annotations(&layers);
-            let common = match &mut annotations {
-                Some(first) if first.text() == own.text() => first,
-                Some(_) => &mut own,
-                None => annotations.insert(own),
-            };
-            platforms.push(platform_image(arch, layers, common));
         }
-        match (annotations, lacking.is_empty()) {
-            (Some(annotations), _) => Ok(Image { index: index(annotations, &platforms), platforms }),
-            (None, true) => Err(ComposeError::NoBase),
-            (None, false) => Err(ComposeError::NoPlatform(lacking)),
+        match (platforms.is_empty(), lacking.is_empty()) {
+            (false, _) => Ok(Image::new(self.id().clone(), platforms)),
+            (true, true) => Err(ComposeError::NoBase),
+            (true, false) => Err(ComposeError::NoPlatform(lacking)),
         }
-    }
-
-    fn annotations(&self, layers: &[Arc<Layer>]) -> Draft {
-        let mut by_name: Vec<&Layer> = tools(layers).collect();
-        by_name.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let mut draft = Draft::new();
-        draft.push(r#"{"annotations":{"dev.kitbag.generation":""#).push(self.id().as_str());
-        draft.push(r#"","dev.kitbag.needs":"{"#).join(",", by_name.iter().map(|tool| &*tool.fragments().needs));
-        draft.push(r#"}","dev.kitbag.tools":""#).join(" ", versions(layers)).push(r#""}"#);
-        draft
     }
 }
 
-fn platform_image(arch: Arch, layers: Vec<Arc<Layer>>, annotations: &mut Draft) -> PlatformImage {
-    let config = config(arch, &layers);
-    let mut manifest = annotations.fork();
-    manifest.push(r#","config":{"digest":""#).push(config.digest.as_ref());
-    manifest.push(r#"","mediaType":"application/vnd.oci.image.config.v1+json","size":"#).number(config.bytes.len());
-    manifest.push(r#"},"layers":["#);
-    let finish = |mut manifest: Draft, compression| {
-        manifest.join(",", layers.iter().map(|layer| layer.fragments().descriptor(compression)));
-        manifest.push(r#"],"mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2}"#);
-        manifest.finish(MediaType::ImageManifest)
-    };
-    let gzip = finish(manifest.fork(), Compression::Gzip);
-    let zstd = finish(manifest, Compression::Zstd);
-    PlatformImage { arch, config, gzip, zstd, layers }
+impl Image {
+    fn new(generation: GenerationId, platforms: Vec<PlatformImage>) -> Self {
+        let gzip = Form::new(&generation, &platforms, Compression::Gzip);
+        Self { generation, platforms, gzip, zstd: OnceLock::new() }
+    }
+
+    /// Each platform that has all the tools, in the order of [`Arch::ALL`].
+    #[must_use]
+    pub fn platforms(&self) -> &[PlatformImage] {
+        &self.platforms
+    }
+
+    /// The image with this compression.
+    #[must_use]
+    pub fn form(&self, compression: Compression) -> &Form {
+        match compression {
+            Compression::Gzip => &self.gzip,
+            Compression::Zstd => {
+                self.zstd.get_or_init(|| Form::new(&self.generation, &self.platforms, Compression::Zstd))
+            }
+        }
+    }
+
+    /// The index or manifest with this digest.
+    #[must_use]
+    pub fn manifest(&self, digest: &Digest) -> Option<&Document> {
+        let mut forms = Compression::ALL.into_iter().map(|compression| self.form(compression));
+        forms.find_map(|form| form.documents().find(|document| document.digest == *digest))
+    }
+
+    /// The config with this digest.
+    #[must_use]
+    pub fn config(&self, digest: &Digest) -> Option<&Document> {
+        self.platforms.iter().map(|platform| &platform.config).find(|document| document.digest == *digest)
+    }
+
+    /// The layer with this digest.
+    #[must_use]
+    pub fn layer(&self, digest: &Digest) -> Option<&BlobRef> {
+        let layers = self.platforms.iter().flat_map(|platform| &platform.layers);
+        layers.flat_map(|layer| [&layer.gzip, &layer.zstd]).find(|blob| blob.digest == *digest)
+    }
+}
+
+impl Form {
+    fn new(generation: &GenerationId, platforms: &[PlatformImage], compression: Compression) -> Self {
+        // What the manifests and the index begin with: most often the same for all platforms, and hashed once.
+        let mut first: Option<Draft> = None;
+        let manifests = platforms.iter().map(|platform| {
+            let mut own = annotations(generation, &platform.layers);
+            let common = match &mut first {
+                Some(first) if first.text() == own.text() => first,
+                Some(_) => &mut own,
+                None => first.insert(own),
+            };
+            manifest(common.fork(), platform, compression)
+        });
+        let manifests: Vec<Document> = manifests.collect();
+        Self { index: index(first.unwrap_or_else(Draft::new), platforms, &manifests, compression), manifests }
+    }
+
+    /// The index, then the manifests.
+    pub fn documents(&self) -> impl Iterator<Item = &Document> {
+        std::iter::once(&self.index).chain(&self.manifests)
+    }
+}
+
+fn annotations(generation: &GenerationId, layers: &[Arc<Layer>]) -> Draft {
+    let mut by_name: Vec<&Layer> = tools(layers).collect();
+    by_name.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let mut draft = Draft::new();
+    draft.push(r#"{"annotations":{"dev.kitbag.generation":""#).push(generation.as_str());
+    draft.push(r#"","dev.kitbag.needs":"{"#).join(",", by_name.iter().map(|tool| &*tool.fragments().needs));
+    draft.push(r#"}","dev.kitbag.tools":""#).join(" ", versions(layers)).push(r#""}"#);
+    draft
+}
+
+fn manifest(mut draft: Draft, platform: &PlatformImage, compression: Compression) -> Document {
+    let config = &platform.config;
+    draft.push(r#","config":{"digest":""#).push(config.digest.as_ref());
+    draft.push(r#"","mediaType":"application/vnd.oci.image.config.v1+json","size":"#).number(config.bytes.len());
+    draft.push(r#"},"layers":["#);
+    draft.join(",", platform.layers.iter().map(|layer| layer.fragments().descriptor(compression)));
+    draft.push(r#"],"mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2}"#);
+    draft.finish(MediaType::ImageManifest)
 }
 
 /// The config knows nothing of the generation: as long as its tools stay the same, so does its digest.
@@ -186,21 +245,18 @@ fn config(arch: Arch, layers: &[Arc<Layer>]) -> Document {
     draft.finish(MediaType::ImageConfig)
 }
 
-fn index(mut draft: Draft, platforms: &[PlatformImage]) -> Document {
+fn index(mut draft: Draft, platforms: &[PlatformImage], manifests: &[Document], compression: Compression) -> Document {
     draft.push(r#","manifests":["#);
-    for (number, compression) in [Compression::Gzip, Compression::Zstd].into_iter().enumerate() {
-        for (position, platform) in platforms.iter().enumerate() {
-            let manifest = platform.manifest(compression);
-            draft.push(if number + position == 0 { "{" } else { ",{" });
-            if compression == Compression::Zstd {
-                // By it, containers/image knows that there is zstd without reading the manifest.
-                draft.push(r#""annotations":{"io.github.containers.compression.zstd":"true"},"#);
-            }
-            draft.push(r#""digest":""#).push(manifest.digest.as_ref());
-            draft.push(r#"","mediaType":"application/vnd.oci.image.manifest.v1+json","platform":{"architecture":""#);
-            draft.push(platform.arch.as_str()).push(r#"","os":"linux"},"size":"#).number(manifest.bytes.len());
-            draft.push("}");
+    for (position, (platform, manifest)) in platforms.iter().zip(manifests).enumerate() {
+        draft.push(if position == 0 { "{" } else { ",{" });
+        if compression == Compression::Zstd {
+            // By it, containers/image knows that there is zstd without reading the manifest.
+            draft.push(r#""annotations":{"io.github.containers.compression.zstd":"true"},"#);
         }
+        draft.push(r#""digest":""#).push(manifest.digest.as_ref());
+        draft.push(r#"","mediaType":"application/vnd.oci.image.manifest.v1+json","platform":{"architecture":""#);
+        draft.push(platform.arch.as_str()).push(r#"","os":"linux"},"size":"#).number(manifest.bytes.len());
+        draft.push("}");
     }
     draft.push(r#"],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#);
     draft.finish(MediaType::ImageIndex)
@@ -222,6 +278,9 @@ pub fn rfc3339(seconds: i64) -> String {
 }
 
 impl Compression {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+
     /// Media type of a layer (image specification, "media types").
     #[must_use]
     pub const fn media_type(self) -> &'static str {
@@ -240,39 +299,6 @@ impl ToolRecord {
             Compression::Gzip => &self.gzip,
             Compression::Zstd => &self.zstd,
         }
-    }
-}
-
-impl PlatformImage {
-    /// The manifest in one of its compressions.
-    #[must_use]
-    pub const fn manifest(&self, compression: Compression) -> &Document {
-        match compression {
-            Compression::Gzip => &self.gzip,
-            Compression::Zstd => &self.zstd,
-        }
-    }
-}
-
-impl Image {
-    /// The index or manifest with this digest.
-    #[must_use]
-    pub fn manifest(&self, digest: &Digest) -> Option<&Document> {
-        let manifests = self.platforms.iter().flat_map(|platform| [&platform.gzip, &platform.zstd]);
-        std::iter::once(&self.index).chain(manifests).find(|document| document.digest == *digest)
-    }
-
-    /// The config with this digest.
-    #[must_use]
-    pub fn config(&self, digest: &Digest) -> Option<&Document> {
-        self.platforms.iter().map(|platform| &platform.config).find(|document| document.digest == *digest)
-    }
-
-    /// The layer with this digest.
-    #[must_use]
-    pub fn layer(&self, digest: &Digest) -> Option<&BlobRef> {
-        let layers = self.platforms.iter().flat_map(|platform| &platform.layers);
-        layers.flat_map(|layer| [&layer.gzip, &layer.zstd]).find(|blob| blob.digest == *digest)
     }
 }
 
@@ -330,17 +356,18 @@ mod tests {
     #[test]
     fn documents_are_what_the_specification_says() {
         let image = compose("strace/shell").unwrap();
-        let index: ImageIndex = serde_json::from_slice(&image.index.bytes).unwrap();
-        assert_eq!(index.manifests().len(), 4);
-        for platform in &image.platforms {
-            let config: ImageConfiguration = serde_json::from_slice(&platform.config.bytes).unwrap();
-            let diff_ids: Vec<String> = platform.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
-            assert_eq!(config.rootfs().diff_ids(), &diff_ids);
-            for manifest in [&platform.gzip, &platform.zstd] {
+        for form in Compression::ALL.map(|compression| image.form(compression)) {
+            let index: ImageIndex = serde_json::from_slice(&form.index.bytes).unwrap();
+            assert_eq!(index.manifests().len(), 2);
+            let manifests = form.manifests.iter().zip(index.manifests());
+            for (platform, (manifest, descriptor)) in image.platforms().iter().zip(manifests) {
+                let config: ImageConfiguration = serde_json::from_slice(&platform.config.bytes).unwrap();
+                let diff_ids: Vec<String> = platform.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+                assert_eq!(config.rootfs().diff_ids(), &diff_ids);
                 let parsed: ImageManifest = serde_json::from_slice(&manifest.bytes).unwrap();
                 assert_eq!(parsed.config().digest(), &platform.config.digest);
                 assert_eq!(parsed.layers().len(), 3);
-                assert!(index.manifests().iter().any(|descriptor| descriptor.digest() == &manifest.digest));
+                assert_eq!(descriptor.digest(), &manifest.digest);
             }
         }
     }
@@ -351,9 +378,10 @@ mod tests {
         let pretty = |document: &Document| {
             serde_json::to_string_pretty(&serde_json::from_slice::<Value>(&document.bytes).unwrap()).unwrap()
         };
-        insta::assert_snapshot!("config", pretty(&image.platforms[0].config));
-        insta::assert_snapshot!("manifest", pretty(&image.platforms[0].gzip));
-        insta::assert_snapshot!("index", pretty(&image.index));
+        insta::assert_snapshot!("config", pretty(&image.platforms()[0].config));
+        insta::assert_snapshot!("manifest", pretty(&image.form(Compression::Gzip).manifests[0]));
+        insta::assert_snapshot!("index", pretty(&image.form(Compression::Gzip).index));
+        insta::assert_snapshot!("index-zstd", pretty(&image.form(Compression::Zstd).index));
     }
 
     #[test]
@@ -370,9 +398,8 @@ mod tests {
         let generation = Generation::parse(&write_generation(&described, &BTreeMap::new())).unwrap();
         let odd = generation.compose(&generation.resolve(&"odd".parse().unwrap()).unwrap()).unwrap();
         for image in [odd, compose("strace/shell").unwrap()] {
-            let manifests =
-                image.platforms.iter().flat_map(|platform| [&platform.config, &platform.gzip, &platform.zstd]);
-            for document in manifests.chain([&image.index]) {
+            let forms = Compression::ALL.into_iter().flat_map(|compression| image.form(compression).documents());
+            for document in forms.chain(image.platforms().iter().map(|platform| &platform.config)) {
                 let value: Value = serde_json::from_slice(&document.bytes).unwrap();
                 assert_eq!(canonical::to_vec(&value), document.bytes);
                 assert_eq!(sha256_digest(&canonical::sha256_hex(&document.bytes)), document.digest);
@@ -382,16 +409,20 @@ mod tests {
 
     #[test]
     fn digests_are_a_function_of_the_set() {
-        let golden = compose("strace/shell").unwrap().index.digest;
-        insta::assert_snapshot!(golden.to_string());
-        assert_eq!(compose("sh/strace/busybox").unwrap().index.digest, golden);
-        assert_ne!(compose("strace").unwrap().index.digest, golden);
+        let digests = |path: &str| {
+            let image = compose(path).unwrap();
+            Compression::ALL.map(|compression| image.form(compression).index.digest.to_string())
+        };
+        let golden = digests("strace/shell");
+        insta::assert_snapshot!(golden.join(" "));
+        assert_eq!(digests("sh/strace/busybox"), golden);
+        assert_ne!(digests("strace"), golden);
     }
 
     #[test]
     fn a_platform_that_lacks_a_tool_is_left_out() {
         let image = compose("strace/tcpdump").unwrap();
-        assert_eq!(image.platforms.iter().map(|platform| platform.arch).collect::<Vec<_>>(), [Arch::Amd64]);
+        assert_eq!(image.platforms().iter().map(|platform| platform.arch).collect::<Vec<_>>(), [Arch::Amd64]);
         let generation = generation();
         let set = generation.resolve(&"tcpdump".parse().unwrap()).unwrap();
         let mut without = generation;
@@ -415,7 +446,7 @@ mod tests {
     fn the_command_is_a_shell_or_the_first_tool() {
         let command = |path: &str| {
             let image = compose(path).unwrap();
-            let config: ImageConfiguration = serde_json::from_slice(&image.platforms[0].config.bytes).unwrap();
+            let config: ImageConfiguration = serde_json::from_slice(&image.platforms()[0].config.bytes).unwrap();
             config.config().as_ref().unwrap().cmd().clone().unwrap()
         };
         assert_eq!(command("strace"), ["strace"]);
@@ -425,13 +456,15 @@ mod tests {
     #[test]
     fn everything_in_an_image_is_found_by_digest() {
         let image = compose("strace").unwrap();
-        for platform in &image.platforms {
-            assert_eq!(image.manifest(&platform.zstd.digest), Some(&platform.zstd));
+        for document in Compression::ALL.into_iter().flat_map(|compression| image.form(compression).documents()) {
+            assert_eq!(image.manifest(&document.digest), Some(document));
+        }
+        for platform in image.platforms() {
             assert_eq!(image.config(&platform.config.digest), Some(&platform.config));
             for layer in &platform.layers {
                 assert_eq!(image.layer(&layer.zstd.digest), Some(&layer.zstd));
             }
         }
-        assert_eq!(image.manifest(&image.platforms[0].config.digest), None);
+        assert_eq!(image.manifest(&image.platforms()[0].config.digest), None);
     }
 }

@@ -18,7 +18,7 @@ pub mod recipe;
 pub mod resolve;
 
 pub use catalog::Catalog;
-pub use compose::{Compression, Document, Image, PlatformImage};
+pub use compose::{Compression, Document, Form, Image, PlatformImage};
 pub use generation::{Generation, GenerationId, Layer, ToolRecord};
 pub use names::Name;
 pub use needs::{Need, Needs};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use kitbag_toolsets::canonical::sha256_hex;
-use kitbag_toolsets::compose::Image;
+use kitbag_toolsets::compose::{Compression, Image};
 use kitbag_toolsets::generation::{BlobRef, ToolRecord, sha256_digest, write_generation};
 use kitbag_toolsets::{Arch, Generation, ImagePath, Name, Needs};
 use oci_spec::image::{Descriptor, MediaType};
@@ -57,8 +57,9 @@ fn compose(names: &[&str]) -> Image {
 /// The digests of all that an image has but its layers.
 fn digests(names: &[&str]) -> Vec<String> {
     let image = compose(names);
-    let platforms = image.platforms.iter().flat_map(|of| [&of.config.digest, &of.gzip.digest, &of.zstd.digest]);
-    std::iter::once(&image.index.digest).chain(platforms).map(ToString::to_string).collect()
+    let forms = Compression::ALL.into_iter().flat_map(|compression| image.form(compression).documents());
+    let configs = image.platforms().iter().map(|platform| &platform.config);
+    forms.chain(configs).map(|document| document.digest.to_string()).collect()
 }
 
 /// A set of tools, not empty.

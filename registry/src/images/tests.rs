@@ -37,8 +37,10 @@ fn composed(store: &Store, age: usize, image: &str) -> kitbag_toolsets::Image {
 fn a_tag_names_the_index_of_its_generation() {
     let (_dir, store, images, ids) = images();
     for (tagged, age) in [(LATEST, 0), (ids.new.as_str(), 0), (ids.old.as_str(), 1)] {
-        let content = images.index_by_tag(&path("strace/sh"), &tag(tagged)).unwrap();
-        assert_eq!(content.bytes, composed(&store, age, "shell/strace").index.bytes, "{tagged}");
+        for (end, form) in [("", Compression::Gzip), (ZSTD, Compression::Zstd)] {
+            let content = images.index_by_tag(&path("strace/sh"), &tag(&format!("{tagged}{end}"))).unwrap();
+            assert_eq!(content.bytes, composed(&store, age, "shell/strace").form(form).index.bytes, "{tagged}{end}");
+        }
     }
 }
 
@@ -46,7 +48,7 @@ fn a_tag_names_the_index_of_its_generation() {
 fn a_tag_that_is_no_generation_is_unknown() {
     let (_dir, _store, images, _ids) = images();
     let fallback = format!("sha256-{}", "0".repeat(64));
-    for text in ["v1", "LATEST", "000000000000", &fallback, &format!("{fallback}.sig")] {
+    for text in ["v1", "LATEST", "000000000000", "zstd", "latest-zstd-zstd", &fallback, &format!("{fallback}.sig")] {
         let error = images.index_by_tag(&path("strace"), &tag(text)).unwrap_err();
         assert!(matches!(error, RequestError::UnknownTag { .. }), "{text}: {error}");
     }
@@ -57,12 +59,11 @@ fn every_digest_of_every_generation_is_found_by_who_never_saw_a_tag() {
     let (_dir, store, images, _ids) = images();
     for age in [0, 1] {
         let image = composed(&store, age, "strace/busybox");
-        let manifests = image.platforms.iter().flat_map(|platform| [&platform.gzip, &platform.zstd]);
-        for document in manifests.chain([&image.index]) {
+        for document in Compression::ALL.into_iter().flat_map(|form| image.form(form).documents()) {
             let found = images.manifest_by_digest(&path("busybox/strace"), &document.digest).unwrap();
             assert_eq!((&found.bytes[..], digest(&found)), (&document.bytes[..], document.digest.clone()));
         }
-        for platform in &image.platforms {
+        for platform in image.platforms() {
             match images.blob(&path("busybox/strace"), &platform.config.digest).unwrap() {
                 Blob::Config(config) => assert_eq!(config.bytes, platform.config.bytes),
                 Blob::Layer(layer) => panic!("a config is no layer: {layer:?}"),
@@ -81,15 +82,15 @@ fn every_digest_of_every_generation_is_found_by_who_never_saw_a_tag() {
 fn a_digest_of_another_image_is_unknown() {
     let (_dir, store, images, _ids) = images();
     let other = composed(&store, 0, "busybox");
-    let error = images.manifest_by_digest(&path("strace"), &other.index.digest).unwrap_err();
+    let error = images.manifest_by_digest(&path("strace"), &other.form(Compression::Gzip).index.digest).unwrap_err();
     assert!(matches!(error, RequestError::UnknownManifest { .. }), "{error}");
-    let layer = &other.platforms[0].layers[1].gzip.digest;
+    let layer = &other.platforms()[0].layers[1].gzip.digest;
     let error = images.blob(&path("strace"), layer).unwrap_err();
     assert!(matches!(error, RequestError::UnknownBlob { .. }), "{error}");
     // Manifests are no blobs, and configs no manifests.
     let strace = composed(&store, 0, "strace");
-    assert!(images.blob(&path("strace"), &strace.index.digest).is_err());
-    assert!(images.manifest_by_digest(&path("strace"), &strace.platforms[0].config.digest).is_err());
+    assert!(images.blob(&path("strace"), &strace.form(Compression::Zstd).index.digest).is_err());
+    assert!(images.manifest_by_digest(&path("strace"), &strace.platforms()[0].config.digest).is_err());
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn a_tool_of_one_generation_is_unknown_in_the_other() {
     assert!(matches!(error, RequestError::UnknownName(_)), "{error}");
     assert_eq!(images.tags(&path("dig")).unwrap(), sorted([LATEST, ids.new.as_str()]));
     assert_eq!(images.tags(&path("strace")).unwrap(), sorted([LATEST, ids.new.as_str(), ids.old.as_str()]));
-    let old = composed(&store, 1, "strace-6.1").index.digest;
+    let old = composed(&store, 1, "strace-6.1").form(Compression::Gzip).index.digest.clone();
     assert!(images.manifest_by_digest(&path("strace-6.1"), &old).is_ok());
     assert_eq!(images.tags(&path("strace-6.1")).unwrap(), [ids.old.as_str()]);
 }
@@ -134,7 +135,7 @@ fn errors_are_those_of_the_newest_generation() {
 fn a_client_without_indexes_gets_amd64_and_gzip() {
     let (_dir, store, images, _ids) = images();
     let content = images.manifest_by_tag(&path("strace/tcpdump"), &tag(LATEST)).unwrap();
-    assert_eq!(content.bytes, composed(&store, 0, "tcpdump/strace").platforms[0].gzip.bytes);
+    assert_eq!(content.bytes, composed(&store, 0, "tcpdump/strace").form(Compression::Gzip).manifests[0].bytes);
 }
 
 #[test]

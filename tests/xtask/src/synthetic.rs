@@ -135,7 +135,7 @@ mod tests {
         let [generation] = store.generations() else { panic!("one generation") };
         assert_eq!(generation.id(), &id);
         let set = generation.resolve(&format!("{}/{}", name(0), name(4)).parse().unwrap()).unwrap();
-        assert_eq!(generation.compose(&set).unwrap().platforms.len(), 2);
+        assert_eq!(generation.compose(&set).unwrap().platforms().len(), 2);
         assert!(store.verify().unwrap().faults.is_empty());
     }
 

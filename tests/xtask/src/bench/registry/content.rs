@@ -6,7 +6,7 @@ use std::{
 };
 
 use kitbag_builder::store::Store;
-use kitbag_toolsets::{Arch, Document, Name, generation::BlobRef};
+use kitbag_toolsets::{Arch, Compression, Document, Name, generation::BlobRef};
 
 use super::{BLOBS, image};
 use crate::Result;
@@ -25,7 +25,8 @@ impl Content {
     pub(super) fn of(dir: &Path) -> Result<Self> {
         let store = Store::open(dir)?;
         let generation = store.generations().first().ok_or("the store has no generation")?;
-        let index = generation.compose(&generation.resolve(&image(IMAGE).parse()?)?)?.index;
+        let composed = generation.compose(&generation.resolve(&image(IMAGE).parse()?)?)?;
+        let index = composed.form(Compression::Gzip).index.clone();
         let layer = |tool| {
             let record = generation.tools().get(&Name::parse(tool)?).and_then(|platforms| platforms.get(&Arch::Amd64));
             let blob = record.ok_or("the store lacks a tool")?.gzip.clone();
