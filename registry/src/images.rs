@@ -202,7 +202,11 @@ impl Images {
             self.metrics.compose_seconds.observe(begin.elapsed().as_secs_f64());
             Ok::<_, RequestError>(Arc::new(image))
         })?;
-        self.metrics.cache_hits.inc_by(u64::from(cached));
+        if cached {
+            self.metrics.cache_hits.inc();
+        } else {
+            self.metrics.cache_entries.set(i64::try_from(self.cache.len()).unwrap_or(i64::MAX));
+        }
         Ok(image)
     }
 }
