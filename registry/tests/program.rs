@@ -5,7 +5,7 @@
 #[path = "../src/testing.rs"]
 mod testing;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -92,6 +92,7 @@ fn it_says_where_it_listens_and_ends_when_asked_to() {
 struct Instance {
     running: Running,
     config: std::path::PathBuf,
+    address: String,
     log: Option<std::thread::JoinHandle<String>>,
     lines: std::sync::mpsc::Receiver<String>,
 }
@@ -121,9 +122,9 @@ impl Instance {
         });
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let instance = Self { running: Running(child), config, log: Some(log), lines };
-        assert!(first.contains("listening on"), "{first}");
-        instance
+        let running = Running(child);
+        let address = first.strip_prefix("kitbag-registry: listening on http://").unwrap().split_once(',').unwrap().0;
+        Self { running, config, address: address.to_owned(), log: Some(log), lines }
     }
 
     fn ready(&self) -> (Option<i32>, String) {
@@ -180,6 +181,41 @@ fn it_tells_whether_it_is_ready_and_reads_its_settings_again() {
     let (code, log) = instance.ended();
     assert_eq!(code, Some(0), "{log}");
     assert!(!dir.path().join("admin.sock").exists());
+}
+
+#[test]
+fn tokens_and_rates_change_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::make(dir.path());
+    let tokens = dir.path().join("tokens");
+    std::fs::write(&tokens, "the-token-of-yesterday\n").unwrap();
+    let instance = Instance::start(dir.path(), &format!("token-file = '{}'\n", tokens.display()));
+    let with = |token: &str| {
+        let mut stream = TcpStream::connect(&instance.address).unwrap();
+        let request = "GET /v2/ HTTP/1.1\r\nHost: registry\r\nConnection: close\r\nAuthorization: Bearer ";
+        stream.write_all(format!("{request}{token}\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!([with("the-token-of-yesterday"), with("the-token-of-today")], ["200", "401"]);
+
+    std::fs::write(&tokens, "the-token-of-today\n").unwrap();
+    instance.running.signal(Signal::HUP);
+    instance.says("the settings are read again");
+    assert_eq!([with("the-token-of-yesterday"), with("the-token-of-today")], ["401", "200"]);
+
+    std::fs::write(&tokens, "short\n").unwrap();
+    instance.running.signal(Signal::HUP);
+    assert!(instance.says("stay as they are").contains("tokens"));
+    assert_eq!(with("the-token-of-today"), "200");
+
+    std::fs::write(&tokens, "the-token-of-today\n").unwrap();
+    let before = std::fs::read_to_string(&instance.config).unwrap();
+    std::fs::write(&instance.config, before + "requests-per-client = 1\nrequest-burst = 1\n").unwrap();
+    instance.running.signal(Signal::HUP);
+    assert!(instance.says("read again").ends_with("`requests-per-client`, `request-burst` changed"));
+    assert!((0..50).any(|_| with("the-token-of-today") == "429"));
 }
 
 #[test]
