@@ -69,7 +69,7 @@ impl Record {
                     route = kind.as_str(),
                     repository = repository(asked.route).map(display),
                     tag = tag(asked.route),
-                    digest = response.headers.get(DIGEST).and_then(|digest| digest.to_str().ok()),
+                    digest = digest(response, asked.route),
                     path = asked.route.is_none().then(|| cut(asked.request.uri().path())),
                     status = u64::from(response.status.as_u16()),
                     bytes = bytes as u64,
@@ -101,6 +101,17 @@ fn repository(route: Option<&Route>) -> Option<&kitbag_toolsets::ImagePath> {
         | Route::Tags { path, .. }
         | Route::Referrers { path, .. } => Some(path),
         Route::Base | Route::Catalog { .. } => None,
+    }
+}
+
+/// That of what is answered, or else the one that was asked for.
+fn digest<'a>(response: &'a Parts, route: Option<&'a Route>) -> Option<&'a str> {
+    match (response.headers.get(DIGEST), route) {
+        (Some(digest), _) => digest.to_str().ok(),
+        (None, Some(Route::Blob { digest, .. } | Route::Manifest { reference: Reference::Digest(digest), .. })) => {
+            Some(digest.as_ref())
+        }
+        _ => None,
     }
 }
 

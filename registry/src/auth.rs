@@ -9,17 +9,17 @@
 //!
 //! Checking a password takes bcrypt a good part of a second of CPU. So the outcome is remembered for a while, under a
 //! keyed hash of the header; one password is checked once for all who come with it at a time; and few passwords are
-//! checked at a time, each client's attempts are counted, and what is too much gets 429.
+//! checked at a time, each client's wrong ones are counted, and what is too much gets 429 without being checked. Tokens
+//! cost nothing to check and are too long to be guessed: a right one is always let in.
 
 pub mod credentials;
 pub mod files;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use http::HeaderMap;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
@@ -27,8 +27,9 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, RequestError};
 use crate::exchange::Client;
 use crate::throttle::{RetryAfter, Throttle};
+use crate::watched::{Fresh, Watched};
 use credentials::{Credentials, Refusal, credentials};
-use files::{AccessError, Secret, Stamp, Tokens, Users};
+use files::{AccessError, Secret, Tokens, Users};
 
 /// Passwords that are checked at a time, each on a thread of its own.
 const CHECKS: usize = 2;
@@ -58,17 +59,20 @@ pub struct Files {
 #[derive(Debug)]
 pub struct Access {
     files: Files,
-    seen: Mutex<[Option<Stamp>; 2]>,
-    held: ArcSwap<Held>,
+    entitled: Watched<Entitled>,
     secret: Secret,
     attempts: Throttle,
     checks: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
+/// What was read again, and does not count yet.
+#[derive(Debug)]
+pub struct Renewed(Fresh<Entitled>);
+
 /// What the files said when they were last read, and what came of it.
 #[derive(Debug)]
-struct Held {
+struct Entitled {
     users: Arc<Users>,
     tokens: Tokens,
     outcomes: Cache<[u8; 32], Outcome>,
@@ -90,12 +94,10 @@ impl Access {
             return Ok(None);
         }
         let secret = Secret::new();
-        let seen = Mutex::new(stamps(&files));
-        let held = ArcSwap::from_pointee(read(&files, &secret).map_err(Error::Access)?);
+        let paths = [&files.htpasswd, &files.tokens].into_iter().flatten().cloned().collect();
         Ok(Some(Self {
+            entitled: Watched::new(paths, || read(&files, &secret)).map_err(Error::Access)?,
             files,
-            seen,
-            held,
             secret,
             attempts: Throttle::every(ATTEMPTS.1, ATTEMPTS.0),
             checks: Arc::new(Semaphore::new(CHECKS)),
@@ -103,21 +105,22 @@ impl Access {
         }))
     }
 
-    /// Reads the files again. What they said before holds when they cannot be used, and nothing that was found out
-    /// with the old ones is remembered when they can.
+    /// Reads the files again, for [`renew`](Self::renew).
     ///
     /// # Errors
     /// As for [`open`](Self::open).
-    pub fn reload(&self) -> Result<(), Error> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(&self.files);
-        self.held.store(Arc::new(read(&self.files, &self.secret).map_err(Error::Access)?));
-        Ok(())
+    pub fn read(&self) -> Result<Renewed, Error> {
+        self.entitled.read(|| read(&self.files, &self.secret)).map(Renewed).map_err(Error::Access)
     }
 
-    /// Whether a file was replaced, written to, made or removed since it was last read.
-    #[must_use]
-    pub fn is_outdated(&self) -> bool {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != stamps(&self.files)
+    /// Goes by what was read from here on. Nothing that was found out before is remembered.
+    pub fn renew(&self, renewed: Renewed) {
+        self.entitled.replace(renewed.0);
+    }
+
+    /// Reads the files again whenever they have changed, for ever.
+    pub async fn follow(&self) {
+        self.entitled.follow(LOOK, "who may pull", || read(&self.files, &self.secret)).await;
     }
 
     /// Whether a request with these headers may be answered.
@@ -128,7 +131,7 @@ impl Access {
         if client == Client::Local {
             return Ok(());
         }
-        let held = self.held.load_full();
+        let held = self.entitled.get();
         let credentials = credentials(headers).map_err(RequestError::Unauthorized)?;
         match &credentials {
             Credentials::Bearer { token } if held.tokens.have(&self.secret, token.as_bytes()) => return Ok(()),
@@ -144,7 +147,13 @@ impl Access {
     }
 
     /// Whether this is the user's password: remembered, or found out, once for all who ask at the same time.
-    async fn is_right(&self, held: &Held, client: Client, user: &str, password: &[u8]) -> Result<bool, RequestError> {
+    async fn is_right(
+        &self,
+        held: &Entitled,
+        client: Client,
+        user: &str,
+        password: &[u8],
+    ) -> Result<bool, RequestError> {
         let key = self.secret.hash(&[user.as_bytes(), password]);
         loop {
             match held.outcomes.get_value_or_guard_async(&key).await {
@@ -190,27 +199,10 @@ impl Access {
     }
 }
 
-/// Reads the files again whenever they have changed, for ever.
-pub async fn follow(access: Arc<Access>) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if access.is_outdated() {
-            match access.reload() {
-                Ok(()) => tracing::info!("read again who may pull"),
-                Err(error) => tracing::warn!("{error}; what was read before still holds"),
-            }
-        }
-    }
-}
-
-fn read(files: &Files, secret: &Secret) -> Result<Held, AccessError> {
+fn read(files: &Files, secret: &Secret) -> Result<Entitled, AccessError> {
     let users = files.htpasswd.as_deref().map(Users::read).transpose()?.unwrap_or_default();
     let tokens = files.tokens.as_deref().map(|path| Tokens::read(path, secret)).transpose()?.unwrap_or_default();
-    Ok(Held { users: Arc::new(users), tokens, outcomes: Cache::new(OUTCOMES) })
-}
-
-fn stamps(files: &Files) -> [Option<Stamp>; 2] {
-    [&files.htpasswd, &files.tokens].map(|path| path.as_deref().and_then(Stamp::of))
+    Ok(Entitled { users: Arc::new(users), tokens, outcomes: Cache::new(OUTCOMES) })
 }
 
 #[cfg(test)]

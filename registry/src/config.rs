@@ -202,13 +202,25 @@ pub(crate) enum ConfigError {
         /// The one that has to be with it.
         missing: &'static str,
     },
+    /// A certificate that nobody would be shown.
+    #[error("`tls-certificate` without an endpoint of TLS: write for example `tls:0.0.0.0:5443` in `listen`")]
+    NoTlsEndpoint,
+    /// TLS without a certificate.
+    #[error("`{0}` in `listen` needs a certificate: give `tls-certificate` and `tls-key`")]
+    NoCertificate(listen::Endpoint),
 }
 
 impl Config {
     fn check(&self) -> Result<(), ConfigError> {
+        let pair = |given, missing| Err(ConfigError::Pair { given, missing });
         match (&self.tls_certificate, &self.tls_key) {
-            (Some(_), None) => Err(ConfigError::Pair { given: "tls-certificate", missing: "tls-key" }),
-            (None, Some(_)) => Err(ConfigError::Pair { given: "tls-key", missing: "tls-certificate" }),
+            (Some(_), None) => return pair("tls-certificate", "tls-key"),
+            (None, Some(_)) => return pair("tls-key", "tls-certificate"),
+            _ => {}
+        }
+        match (self.tls_certificate.is_some(), self.listen.iter().find(|endpoint| endpoint.is_tls())) {
+            (true, None) => Err(ConfigError::NoTlsEndpoint),
+            (false, Some(endpoint)) => Err(ConfigError::NoCertificate(endpoint.clone())),
             _ => Ok(()),
         }
     }

@@ -31,6 +31,7 @@ pub mod serve;
 mod testing;
 pub mod throttle;
 pub mod tls;
+mod watched;
 
 pub use error::{Error, RequestError};
 pub use exchange::Service;

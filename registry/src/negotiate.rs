@@ -34,28 +34,43 @@ pub fn form(headers: &HeaderMap) -> Option<Form> {
     if values.peek().is_none() {
         return Some(Form::Index);
     }
-    let (mut said, mut manifest) = (false, false);
+    let (mut said, mut index, mut manifest) = (false, Match::default(), Match::default());
     for range in values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
         let mut parts = range.split(';').map(str::trim);
         let kind = parts.next().unwrap_or_default();
         said |= !kind.is_empty();
-        if parts.any(refuses) {
-            continue;
-        }
-        if matches_type(kind, INDEX) {
-            return Some(Form::Index);
-        }
-        manifest |= matches_type(kind, MANIFEST);
+        let accepted = !parts.any(refuses);
+        index.consider(kind, INDEX, accepted);
+        manifest.consider(kind, MANIFEST, accepted);
     }
-    match (manifest, said) {
-        (true, _) => Some(Form::Manifest),
-        (false, true) => None,
-        (false, false) => Some(Form::Index),
+    match (index.accepted || !said, manifest.accepted) {
+        (true, _) => Some(Form::Index),
+        (false, true) => Some(Form::Manifest),
+        (false, false) => None,
     }
 }
 
-fn matches_type(range: &str, kind: &str) -> bool {
-    range.eq_ignore_ascii_case(kind) || range == "*/*" || range.eq_ignore_ascii_case("application/*")
+/// What the ranges so far say of a media type: the most specific one counts.
+#[derive(Default)]
+struct Match {
+    specificity: u8,
+    accepted: bool,
+}
+
+impl Match {
+    fn consider(&mut self, range: &str, kind: &str, accepted: bool) {
+        let specificity = match range {
+            _ if range.eq_ignore_ascii_case(kind) => 3,
+            _ if range.eq_ignore_ascii_case("application/*") => 2,
+            "*/*" => 1,
+            _ => return,
+        };
+        if specificity > self.specificity {
+            *self = Self { specificity, accepted };
+        } else if specificity == self.specificity {
+            self.accepted |= accepted;
+        }
+    }
 }
 
 /// Whether a parameter is `q=0`.
@@ -73,6 +88,14 @@ mod tests {
 
     fn of(values: &[&str]) -> Option<Form> {
         form(&values.iter().map(|value| (ACCEPT, HeaderValue::from_str(value).unwrap())).collect())
+    }
+
+    #[test]
+    fn the_most_specific_range_counts() {
+        assert_eq!(of(&[&format!("*/*, {INDEX};q=0")]), Some(Form::Manifest));
+        assert_eq!(of(&[&format!("{INDEX};q=0"), "application/*"]), Some(Form::Manifest));
+        assert_eq!(of(&[&format!("application/*;q=0, */*, {INDEX}")]), Some(Form::Index));
+        assert_eq!(of(&["application/*;q=0, */*"]), None);
     }
 
     #[test]

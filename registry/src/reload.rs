@@ -2,7 +2,7 @@
 //! nothing does.
 
 use std::ffi::OsString;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kitbag_registry::Service;
 use kitbag_registry::log::Log;
@@ -61,9 +61,16 @@ impl<'a> Reload<'a> {
         for change in changes {
             change();
         }
-        let changed = loaded.settings.iter().zip(&self.settings).filter(|(new, old)| new.values != old.values);
-        let changed = changed.map(|(new, _)| new.name.clone()).collect();
-        self.settings = loaded.settings;
+        let mut changed = Vec::new();
+        for (held, new) in self.settings.iter_mut().zip(loaded.settings) {
+            if held.values != new.values {
+                changed.push(new.name.clone());
+                // What takes a restart is still what this instance was started with.
+                if RELOADED.contains(&new.name.as_str()) {
+                    *held = new;
+                }
+            }
+        }
         Ok(changed)
     }
 }
@@ -81,35 +88,41 @@ pub(crate) fn log_part<'a>(log: &'a Log) -> impl Fn(&Config) -> Result<Change<'a
     }
 }
 
-/// How often a client may ask.
+/// How often a client may ask. As long as that stays the same, so does what each has left.
 pub(crate) fn throttle_part<'a>(
     service: &'a Service,
+    config: &Config,
 ) -> impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a {
+    let rate = |config: &Config| (config.requests_per_client, config.request_burst);
+    let held = Arc::new(Mutex::new(rate(config)));
     move |config| {
-        let throttle = throttle(config);
-        Ok(Box::new(move || service.throttle.store(throttle)))
+        let (held, rate, throttle) = (Arc::clone(&held), rate(config), throttle(config));
+        Ok(Box::new(move || {
+            let before = std::mem::replace(&mut *held.lock().unwrap_or_else(PoisonError::into_inner), rate);
+            if before != rate {
+                service.throttle.store(throttle);
+            }
+        }))
     }
 }
 
-/// The files that say who may pull. They are read and taken over in one step, so nothing that can fail comes after.
+/// The files that say who may pull.
 pub(crate) fn access_part<'a>(
     service: &'a Service,
 ) -> impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a {
     move |_| {
-        if let Some(access) = &service.access {
-            access.reload().map_err(|error| error.to_string())?;
-        }
-        Ok(Box::new(|| ()))
+        let Some(access) = &service.access else { return Ok(Box::new(|| ())) };
+        let renewed = access.read().map_err(|error| error.to_string())?;
+        Ok(Box::new(move || access.renew(renewed)))
     }
 }
 
-/// The certificate and its key, likewise.
+/// The certificate and its key.
 pub(crate) fn tls_part<'a>(tls: Option<Arc<Tls>>) -> impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a {
     move |_| {
-        if let Some(tls) = &tls {
-            tls.reload().map_err(|error| error.to_string())?;
-        }
-        Ok(Box::new(|| ()))
+        let Some(tls) = tls.clone() else { return Ok(Box::new(|| ())) };
+        let renewed = tls.read().map_err(|error| error.to_string())?;
+        Ok(Box::new(move || tls.renew(renewed)))
     }
 }
 

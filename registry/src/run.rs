@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use kitbag_registry::admin::{self, Admin, AdminError};
-use kitbag_registry::auth::{self, Access, Files};
+use kitbag_registry::auth::{Access, Files};
 use kitbag_registry::handover::{Giver, Offer, take};
 use kitbag_registry::listen::{Endpoint, Listener, Options, listen};
 use kitbag_registry::metrics::Names;
@@ -70,7 +70,7 @@ pub(crate) fn run(config: &Config, settings: Vec<Setting>, arguments: Vec<OsStri
     let service = Arc::new(service);
     let reload = Reload::new(arguments, settings)
         .with(log_part(&log))
-        .with(throttle_part(&service))
+        .with(throttle_part(&service, config))
         .with(access_part(&service))
         .with(tls_part(sockets.tls.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -180,7 +180,8 @@ async fn work(
     };
     background.spawn(follow::follow(Arc::clone(&service.registry), following));
     if let Some(access) = &service.access {
-        background.spawn(auth::follow(Arc::clone(access)));
+        let access = Arc::clone(access);
+        background.spawn(async move { access.follow().await });
     }
     let registry = Arc::clone(&service.registry);
     admin.started(move || registry.health());
@@ -204,6 +205,7 @@ async fn work(
         tracing::info!("stopping");
         drop(stop);
         signals.end(|| tracing::info!("the settings are not read again: this instance ends")).await;
+        tracing::warn!("stopped at once, with {} connections cut off", service.metrics.connections_open.get());
     };
     tokio::select! {
         ending = serving => Ok(ending?),

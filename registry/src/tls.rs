@@ -1,17 +1,16 @@
 //! What clients of TLS endpoints are shown, reread when its files change. The handshake itself is in `serve`.
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::time::sleep;
+
+use crate::watched::{Fresh, Watched};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -31,10 +30,12 @@ pub struct TlsFiles {
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
-    config: ArcSwap<ServerConfig>,
-    /// The files, as they were when they were last read.
-    seen: Mutex<Option<Stamps>>,
+    config: Watched<ServerConfig>,
 }
+
+/// A certificate that was read, and is not in use yet.
+#[derive(Debug)]
+pub struct Renewed(Fresh<ServerConfig>);
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,45 +87,32 @@ impl Tls {
     /// # Errors
     /// [`TlsError`].
     pub fn new(files: TlsFiles) -> Result<Self, TlsError> {
-        let seen = Mutex::new(Stamps::of(&files));
-        let config = ArcSwap::from_pointee(read(&files)?);
-        Ok(Self { files, config, seen })
+        let config = Watched::new(vec![files.certificate.clone(), files.key.clone()], || read(&files))?;
+        Ok(Self { files, config })
     }
 
-    /// Reads the certificate again. If it cannot be used the one before stays.
+    /// Reads the certificate again, for [`renew`](Self::renew).
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn reload(&self) -> Result<(), TlsError> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Stamps::of(&self.files);
-        self.config.store(Arc::new(read(&self.files)?));
-        Ok(())
+    pub fn read(&self) -> Result<Renewed, TlsError> {
+        self.config.read(|| read(&self.files)).map(Renewed)
+    }
+
+    /// Uses another certificate from here on.
+    pub fn renew(&self, renewed: Renewed) {
+        self.config.replace(renewed.0);
     }
 
     /// Reads the certificate again whenever its files have changed, for ever.
     pub(crate) async fn follow(&self) {
-        loop {
-            sleep(LOOK).await;
-            self.look();
-        }
-    }
-
-    /// Reads the certificate again if its files have changed. They are a few kilobytes, so this may block.
-    fn look(&self) {
-        let before = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if Stamps::of(&self.files) == before {
-            return;
-        }
-        let certificate = self.files.certificate.display();
-        match self.reload() {
-            Ok(()) => tracing::info!(%certificate, "the certificate was renewed"),
-            Err(error) => tracing::error!(%certificate, "the certificate before is still used: {error}"),
-        }
+        let what = format!("certificate `{}`", self.files.certificate.display());
+        self.config.follow(LOOK, &what, || read(&self.files)).await;
     }
 
     /// What a handshake needs.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        self.config.load_full()
+        self.config.get()
     }
 }
 
@@ -155,21 +143,6 @@ fn content(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
 }
 
-/// What changes when one of the files does, also where it is a link to another one, as in a Kubernetes volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamps([(u64, u64, u64, i64, i64); 2]);
-
-impl Stamps {
-    /// Nothing, where a file is missing.
-    fn of(files: &TlsFiles) -> Option<Self> {
-        let stamp = |path: &Path| {
-            let file = path.metadata().ok()?;
-            Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
-        };
-        Some(Self([stamp(&files.certificate)?, stamp(&files.key)?]))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -197,24 +170,19 @@ mod tests {
         write(&files, &certificate, &key);
         let tls = Tls::new(files.clone()).unwrap();
         let first = tls.config();
-        tls.look();
-        assert!(Arc::ptr_eq(&first, &tls.config()), "nothing has changed");
 
         let (other, _) = pair();
         write(&files, &other, &key);
-        insta::assert_snapshot!(text(tls.reload().unwrap_err()), @"the certificate `DIR/tls.crt` cannot be used with the key `DIR/tls.key`, renew both at once: keys may not be consistent: KeyMismatch");
+        insta::assert_snapshot!(text(tls.read().unwrap_err()), @"the certificate `DIR/tls.crt` cannot be used with the key `DIR/tls.key`, renew both at once: keys may not be consistent: KeyMismatch");
         write(&files, &key, &key);
-        insta::assert_snapshot!(text(tls.reload().unwrap_err()), @"`DIR/tls.crt` has no certificate in it: it must be PEM, and begin with the server's own");
+        insta::assert_snapshot!(text(tls.read().unwrap_err()), @"`DIR/tls.crt` has no certificate in it: it must be PEM, and begin with the server's own");
         write(&files, &certificate, &certificate);
-        insta::assert_snapshot!(text(tls.reload().unwrap_err()), @"`DIR/tls.key` has no private key in it: it must be PEM and not be encrypted");
-        assert!(Arc::ptr_eq(&first, &tls.config()));
-        std::fs::remove_file(&files.key).unwrap();
-        tls.look();
+        insta::assert_snapshot!(text(tls.read().unwrap_err()), @"`DIR/tls.key` has no private key in it: it must be PEM and not be encrypted");
         assert!(Arc::ptr_eq(&first, &tls.config()));
 
         let (certificate, key) = pair();
         write(&files, &certificate, &key);
-        tls.look();
+        tls.renew(tls.read().unwrap());
         assert!(!Arc::ptr_eq(&first, &tls.config()));
     }
 }

@@ -343,7 +343,7 @@ fn tls_speaks_what_the_client_prefers_and_shows_the_certificate_of_the_day() {
 
     let (_, renewed) = tls(dir.path());
     assert_eq!(ask(&roots).unwrap(), 200);
-    certificate.reload().unwrap();
+    certificate.renew(certificate.read().unwrap());
     assert!(ask(&roots).is_err());
     assert_eq!(ask(&renewed).unwrap(), 200);
 

@@ -1,9 +1,8 @@
 //! The files that say who may pull: users with bcrypt hashes, and tokens. Parsed as a whole or not at all.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bcrypt::HashParts;
@@ -16,7 +15,7 @@ const MAX_BYTES: u64 = 1 << 20;
 const MAX_TOKENS: usize = 1000;
 /// Fewest characters of a token: nothing but its length keeps it from being guessed.
 const MIN_TOKEN: usize = 16;
-/// Highest cost of a password. Each step doubles the time of a check, which takes about a second here.
+/// Highest cost of a password. Each step doubles the time of a check, which takes some seconds here.
 const MAX_COST: u32 = 14;
 
 /// Users, each with a hash of the password.
@@ -33,15 +32,6 @@ pub struct Tokens(Vec<[u8; 32]>);
 
 /// A key that this process has made up, so that what it remembers of passwords is of no use to anybody else.
 pub struct Secret([u8; 32]);
-
-/// Which bytes a file had, as far as the file system tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -268,16 +258,6 @@ impl Default for Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
-    }
-}
-
-impl Stamp {
-    /// That of the file at `path`, through links; `None` where there is none to see.
-    #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
-        let data = fs::metadata(path).ok()?;
-        let (device, inode, size) = (data.dev(), data.ino(), data.size());
-        Some(Self { device, inode, size, modified: (data.mtime(), data.mtime_nsec()) })
     }
 }
 

@@ -87,23 +87,21 @@ async fn a_changed_file_counts_and_a_broken_one_does_not() {
     let (old, new) = (basic("ann", "open sesame"), basic("ann", "other"));
     assert_eq!(refusal(access.check(REMOTE, &old).await), None);
     assert_eq!(refusal(access.check(REMOTE, &new).await), Some(Refusal::Unknown));
-    assert!(!access.is_outdated());
 
     fs::write(dir.path().join("users"), "ann:plain\n").unwrap();
-    assert!(access.is_outdated());
-    assert!(access.reload().unwrap_err().to_string().contains("users`, line 1: "));
-    assert!(!access.is_outdated(), "what is broken is said once");
+    assert!(access.read().unwrap_err().to_string().contains("users`, line 1: "));
     assert_eq!(refusal(access.check(REMOTE, &old).await), None);
 
     fs::write(dir.path().join("next"), format!("ann:{OTHER}\n")).unwrap();
     fs::rename(dir.path().join("next"), dir.path().join("users")).unwrap();
-    assert!(access.is_outdated());
-    access.reload().unwrap();
+    let renewed = access.read().unwrap();
+    assert_eq!(refusal(access.check(REMOTE, &old).await), None, "not yet");
+    access.renew(renewed);
     assert_eq!(refusal(access.check(REMOTE, &old).await), Some(Refusal::Unknown));
     assert_eq!(refusal(access.check(REMOTE, &new).await), None);
 
     fs::remove_file(dir.path().join("tokens")).unwrap();
-    assert!(access.is_outdated() && access.reload().is_err());
+    assert!(access.read().is_err());
     assert_eq!(refusal(access.check(REMOTE, &header(&format!("Bearer {TOKEN}"))).await), None);
 }
 
@@ -143,6 +141,6 @@ async fn one_password_of_many_requests_is_checked_once() {
     for request in requests {
         assert_eq!(request.await.unwrap(), Some(Refusal::Unknown));
     }
-    let outcomes = access.held.load();
+    let outcomes = access.entitled.get();
     assert_eq!(outcomes.outcomes.len(), 1);
 }

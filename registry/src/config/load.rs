@@ -99,7 +99,8 @@ fn named(error: clap::Error, arguments: &[OsString]) -> ConfigError {
         Some(ContextValue::String(text)) => text.split([' ', '=', '[']).next().unwrap_or_default().to_owned(),
         _ => return error.into(),
     };
-    let given = arguments.iter().any(|argument| argument.to_string_lossy().starts_with(&flag));
+    let names = |argument: &OsString| argument.to_string_lossy().split('=').next() == Some(&flag);
+    let given = arguments.iter().any(names);
     let declared = declared();
     let mut all = declared.get_arguments();
     let setting = all.find(|argument| flag.strip_prefix("--") == argument.get_long());

@@ -76,8 +76,8 @@ fn each_setting_can_stand_in_the_file_and_a_flag_goes_before_it() {
         let value = example(name, &placeholder(argument));
         // What belongs to it.
         let other = match name {
-            "tls-certificate" => "tls-key = '/x'",
-            "tls-key" => "tls-certificate = '/x'",
+            "tls-certificate" => "tls-key = '/x'\nlisten = 'tls:[::1]:1'",
+            "tls-key" => "tls-certificate = '/x'\nlisten = 'tls:[::1]:1'",
             _ => "",
         };
         let (_dir, path) = file(&format!("{name} = '{value}'\n{other}"));
@@ -93,6 +93,23 @@ fn each_setting_can_stand_in_the_file_and_a_flag_goes_before_it() {
         let flag = format!("--{name}={value}");
         assert_eq!(found(&["serve", "--config", &path, &flag]), (value.to_owned(), format!("--{name}")));
     }
+}
+
+#[test]
+fn what_makes_no_sense_together_is_refused() {
+    insta::assert_snapshot!(
+        [
+            refused("tls-key = '/x'"),
+            refused("tls-certificate = '/x'\ntls-key = '/x'"),
+            refused("listen = ['127.0.0.1:1', 'tls:127.0.0.1:2']"),
+        ]
+        .join("\n"),
+        @"
+    `tls-key` without `tls-certificate`: give both, or neither
+    `tls-certificate` without an endpoint of TLS: write for example `tls:0.0.0.0:5443` in `listen`
+    `tls:127.0.0.1:2` in `listen` needs a certificate: give `tls-certificate` and `tls-key`
+    "
+    );
 }
 
 #[test]
