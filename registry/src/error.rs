@@ -91,7 +91,7 @@ pub enum RequestError {
         tag: Tag,
     },
     /// No generation gives the image this digest.
-    #[error("`{path}` has no manifest `{digest}` in any generation that is held here")]
+    #[error("`{path}` has no manifest `{digest}` in any generation that is held here: pull by tag again")]
     UnknownManifest {
         /// The image.
         path: ImagePath,
@@ -99,7 +99,7 @@ pub enum RequestError {
         digest: Digest,
     },
     /// The image has no such blob, in any generation.
-    #[error("`{path}` has no blob `{digest}` in any generation that is held here")]
+    #[error("`{path}` has no blob `{digest}` in any generation that is held here: pull by tag again")]
     UnknownBlob {
         /// The image.
         path: ImagePath,

@@ -1,9 +1,10 @@
 //! An OCI registry that composes the image from the URL path: `/v2/strace/tcpdump/manifests/latest`.
 //!
 //! `route` reads the request, `images` composes, `body` has the layers, `respond` makes the response; `exchange` is what
-//! happens for each request, and `serve` the thin shell of sockets around it. `follow` sees what changes in the store, and
-//! `scrub` reads it again. `admin` shows health and `metrics` on a listener of its own; `access` and `log` write down what
-//! happens. It knows nothing of Kubernetes and links nothing of the compiler driver.
+//! happens for each request, with `auth` and `throttle` before and `access` (its line in the `log`) after. `listen`, `tls`
+//! and `handover` have the sockets, and `serve` the connections on them. `follow` sees what changes in the store, and
+//! `scrub` reads it again. `admin` shows health and `metrics` on a listener of its own. It knows nothing of Kubernetes and
+//! links nothing of the compiler driver.
 
 pub mod access;
 pub mod admin;

@@ -1,6 +1,6 @@
 //! Responses: the one place where documents, blobs, lists and errors get their status and headers.
 //!
-//! Pure. A response to `HEAD` is made like one to `GET`; `serve` takes its body away, so that no header can differ.
+//! Pure. A response to `HEAD` is made like one to `GET`; `exchange` takes its body away, so that no header can differ.
 
 use bytes::Bytes;
 use http::header::{

@@ -97,7 +97,7 @@ pub enum RouteError {
     #[error("`{0}` is not a tag: write `latest` or the id of a generation")]
     Tag(String),
     /// Not a number of entries.
-    #[error("`n={0}` is not a number of entries")]
+    #[error("`n={0}` is not a number of entries: write a whole number, or leave it out")]
     PageSize(String),
 }
 

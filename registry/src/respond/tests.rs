@@ -203,12 +203,12 @@ fn every_error_is_oci_json_with_the_same_warning() {
     400 NAME_INVALID the image path has 65 names; 64 are allowed: use a named set
     400 DIGEST_INVALID `sha256:abc` is not a digest: write `sha256:` and 64 hexadecimal digits (0-9, a-f)
     404 MANIFEST_UNKNOWN `-` is not a tag: write `latest` or the id of a generation
-    400 PAGINATION_NUMBER_INVALID `n=x` is not a number of entries
+    400 PAGINATION_NUMBER_INVALID `n=x` is not a number of entries: write a whole number, or leave it out
     404 NAME_UNKNOWN unknown tool `strac`: did you mean `strace`?
         {"component":"strac","near":["strace"]}
-    404 MANIFEST_UNKNOWN `strace` has no manifest `sha256:916f0027a575074ce72a331777c3478d6513f786a591bd892da1a577bf2335f9` in any generation that is held here
+    404 MANIFEST_UNKNOWN `strace` has no manifest `sha256:916f0027a575074ce72a331777c3478d6513f786a591bd892da1a577bf2335f9` in any generation that is held here: pull by tag again
         {"digest":"sha256:916f0027a575074ce72a331777c3478d6513f786a591bd892da1a577bf2335f9"}
-    404 BLOB_UNKNOWN `strace/dig` has no blob `sha256:916f0027a575074ce72a331777c3478d6513f786a591bd892da1a577bf2335f9` in any generation that is held here
+    404 BLOB_UNKNOWN `strace/dig` has no blob `sha256:916f0027a575074ce72a331777c3478d6513f786a591bd892da1a577bf2335f9` in any generation that is held here: pull by tag again
         {"digest":"sha256:916f0027a575074ce72a331777c3478d6513f786a591bd892da1a577bf2335f9"}
     404 MANIFEST_UNKNOWN no platform has all of these tools: linux/amd64 lacks `lsof`; linux/arm64 lacks `perf`, `tcpdump`
         [{"lacks":["lsof"],"platform":"linux/amd64"},{"lacks":["perf","tcpdump"],"platform":"linux/arm64"}]

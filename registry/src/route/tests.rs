@@ -111,7 +111,7 @@ fn what_has_no_route_is_told_why() {
     component 2 of the image path: `` is not a name: it is empty
     component 1 of the image path: `` is not a name: it is empty
     component 1 of the image path: `strace%2Fdig` is not a name: percent-encoding has no place in a name
-    `n=-1` is not a number of entries
+    `n=-1` is not a number of entries: write a whole number, or leave it out
     the image path has 256 characters; 255 are allowed: use a named set
     the image path has 65 names; 64 are allowed: use a named set
     ");
