@@ -2,26 +2,23 @@
 
 use std::{fs, path::Path, process::Command};
 
-use kitbag_tests::{image::architecture, stock};
-use kitbag_toolsets::Compression;
+use kitbag_tests::stock;
 
 use crate::{
     Test,
-    layout::digest,
-    world::{IMAGES, MISSPELLED, NEAR, World, refusal, text},
+    world::{IMAGES, LATEST, MISSPELLED, NEAR, Part, World, refusal, tag, text},
 };
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("buildah pulls and unpacks either form for either platform", pulls_and_unpacks),
-    ("buildah pulls gzip for this machine, by tag", pulls_by_tag),
+    ("buildah pulls each form by its tag", pulls_by_tag),
     ("buildah tells the near name", tells_the_near_name),
 ];
 
 fn pulls_and_unpacks(world: &World) {
     for path in IMAGES {
-        for (platform, form) in world.forms(&world.stock.image(path)) {
-            let storage = Storage::new(world);
-            let manifest = platform.manifest(form);
+        for part in world.parts(&world.stock.image(path)) {
+            let (storage, platform, form) = (Storage::new(world), part.platform, part.form);
             let arch = platform.arch.as_str();
             let id = storage.line(&[
                 "pull",
@@ -29,10 +26,10 @@ fn pulls_and_unpacks(world: &World) {
                 "--tls-verify=false",
                 "--arch",
                 arch,
-                &format!("{}/{path}@{}", world.host(), manifest.digest),
+                &format!("{}/{path}@{}", world.host(), part.manifest.digest),
             ]);
             assert_eq!(format!("sha256:{id}"), platform.config.digest.to_string());
-            assert!(storage.manifest(&id) == manifest.bytes);
+            assert!(storage.manifest(&id) == part.manifest.bytes);
 
             let container = storage.line(&["from", "--pull-never", "--arch", arch, &id]);
             let mounted = storage.line(&["mount", &container]);
@@ -45,13 +42,15 @@ fn pulls_and_unpacks(world: &World) {
 }
 
 fn pulls_by_tag(world: &World) {
-    let (storage, image) = (Storage::new(world), world.stock.image(stock::THREE));
-    let reference = format!("{}/{}", world.host(), stock::THREE);
-    let id = storage.line(&["pull", "--quiet", "--tls-verify=false", &reference]);
-    let here = image.platforms.iter().find(|platform| platform.arch.as_str() == architecture()).unwrap();
-    assert_eq!(digest(&storage.manifest(&id)), here.manifest(Compression::Gzip).digest.to_string());
-    let listed = storage.line(&["images", "--quiet", "--no-trunc"]);
-    assert_eq!(listed, here.config.digest.to_string());
+    let image = world.stock.image(stock::THREE);
+    for part in world.parts(&image).filter(Part::is_here) {
+        let storage = Storage::new(world);
+        let reference = format!("{}/{}:{}", world.host(), stock::THREE, tag(LATEST, part.form));
+        let id = storage.line(&["pull", "--quiet", "--tls-verify=false", &reference]);
+        assert!(storage.manifest(&id) == part.manifest.bytes);
+        let listed = storage.line(&["images", "--quiet", "--no-trunc"]);
+        assert_eq!(listed, part.platform.config.digest.to_string());
+    }
 }
 
 fn tells_the_near_name(world: &World) {

@@ -2,25 +2,31 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use kitbag_tests::{containerd::Containerd, image::architecture, stock};
-use kitbag_toolsets::{Compression, Image, PlatformImage};
+use kitbag_tests::{containerd::Containerd, stock};
+use kitbag_toolsets::{Compression, Image};
 
 use crate::{
     Test,
     layout::{Content, assert_same},
     tap::Tap,
-    world::{CHUNK, IMAGES, MISSPELLED, NEAR, World, bytes, refusal, text},
+    world::{CHUNK, IMAGES, LATEST, MISSPELLED, NEAR, Part, World, bytes, refusal, tag, text},
 };
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("ctr 1 pulls either form for either platform, by digest", |world| pulls_either_form(world, &world.containerd_1)),
     ("ctr 2 pulls either form for either platform, by digest", |world| pulls_either_form(world, &world.containerd_2)),
-    ("ctr 1 pulls every form for its platform, by tag", |world| pulls_every_form(world, &world.containerd_1, &[])),
-    ("ctr 2 pulls every form for its platform, by tag", |world| {
-        pulls_every_form(world, &world.containerd_2, &["--skip-metadata"]);
+    ("ctr 1 pulls each form by its tag, and nothing of the other", |world| {
+        pulls_each_form(world, &world.containerd_1, &[]);
     }),
-    ("containerd 1 pulls gzip under CRI", containerd_1_pulls_under_cri),
-    ("containerd 2 pulls every form under CRI", containerd_2_pulls_under_cri),
+    ("ctr 2 pulls each form by its tag, and nothing of the other", |world| {
+        pulls_each_form(world, &world.containerd_2, &["--skip-metadata"]);
+    }),
+    ("containerd 1 pulls each form by its tag under CRI, and nothing of the other", |world| {
+        pulls_under_cri(world, &world.containerd_1);
+    }),
+    ("containerd 2 pulls each form by its tag under CRI, and nothing of the other", |world| {
+        pulls_under_cri(world, &world.containerd_2);
+    }),
     ("containerd 1 asks in its order", |world| asks_in_its_order(world, &world.containerd_1, false)),
     ("containerd 2 asks in its order", |world| asks_in_its_order(world, &world.containerd_2, true)),
     ("containerd 1 comes by a mirror", |world| comes_by_a_mirror(world, &world.containerd_1)),
@@ -31,49 +37,41 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 fn pulls_either_form(world: &World, containerd: &Containerd) {
     for path in IMAGES {
-        for (platform, form) in world.forms(&world.stock.image(path)) {
+        for part in world.parts(&world.stock.image(path)) {
             let store = Store::new(world, containerd);
-            let reference = format!("{}/{path}@{}", world.host(), platform.manifest(form).digest);
-            store.pull(&["--platform", &format!("linux/{}", platform.arch)], &reference);
-            assert_same(&store.content(), &world.stock.platform_content(platform, form));
+            let reference = format!("{}/{path}@{}", world.host(), part.manifest.digest);
+            store.pull(&["--platform", &format!("linux/{}", part.platform.arch)], &reference);
+            assert_same(&store.content(), &part.content);
         }
     }
 }
 
-fn pulls_every_form(world: &World, containerd: &Containerd, flags: &[&str]) {
+fn pulls_each_form(world: &World, containerd: &Containerd, flags: &[&str]) {
     for path in IMAGES {
         let image = world.stock.image(path);
-        for platform in &image.platforms {
-            let (store, name) = (Store::new(world, containerd), format!("linux/{}", platform.arch));
-            store.pull(&[flags, &["--platform", &name]].concat(), &format!("{}/{path}:latest", world.host()));
-            assert_same(&store.content(), &every_form(world, &image, platform));
+        for part in world.parts(&image) {
+            let (store, name) = (Store::new(world, containerd), format!("linux/{}", part.platform.arch));
+            let reference = format!("{}/{path}:{}", world.host(), tag(LATEST, part.form));
+            store.pull(&[flags, &["--platform", &name]].concat(), &reference);
+            assert_same(&store.content(), &with_index(&image, part));
         }
     }
 }
 
-fn containerd_1_pulls_under_cri(world: &World) {
-    pulls_under_cri(world, &world.containerd_1, |image, platform| {
-        let index = (image.index.digest.to_string(), image.index.bytes.clone());
-        world.stock.platform_content(platform, Compression::Gzip).into_iter().chain([index]).collect()
-    });
-}
-
-fn containerd_2_pulls_under_cri(world: &World) {
-    pulls_under_cri(world, &world.containerd_2, |image, platform| every_form(world, image, platform));
-}
-
-/// What it pulls of each image must be what `expected` says, and what it has of the others.
-fn pulls_under_cri(world: &World, containerd: &Containerd, expected: impl Fn(&Image, &PlatformImage) -> Content) {
+fn pulls_under_cri(world: &World, containerd: &Containerd) {
     let store = Store { world, containerd, namespace: "k8s.io".into() };
-    let mut all = Content::new();
     for path in IMAGES {
         let image = world.stock.image(path);
-        let platform = image.platforms.iter().find(|platform| platform.arch.as_str() == architecture()).unwrap();
-        let printed = text(cri_pull(world, containerd, &format!("{}/{path}:latest", world.host())));
-        // The image ID is the config's digest: (image specification, "ImageID").
-        assert!(printed.starts_with(&platform.config.digest.to_string()), "{printed}");
-        all.extend(expected(&image, platform));
-        assert_same(&store.content(), &all);
+        for part in world.parts(&image).filter(Part::is_here) {
+            let reference = format!("{}/{path}:{}", world.host(), tag(LATEST, part.form));
+            let printed = text(cri_pull(world, containerd, &[&reference]));
+            // The image ID is the config's digest: (image specification, "ImageID").
+            assert!(printed.starts_with(&part.platform.config.digest.to_string()), "{printed}");
+            assert_same(&store.content(), &with_index(&image, part));
+            // What is unpacked already is not fetched in the other form.
+            text(cri_pull(world, containerd, &["--remove", &reference]));
+            assert_same(&store.content(), &Content::new());
+        }
     }
 }
 
@@ -82,7 +80,7 @@ fn asks_in_its_order(world: &World, containerd: &Containerd, tls_first: bool) {
     let (tap, store, image) = (world.tap(), Store::new(world, containerd), world.stock.image(stock::THREE));
     store.pull(&[], &format!("{}/{}:latest", tap.host(), stock::THREE));
     let (lines, manifests) = (tap.lines(), format!("/v2/{}/manifests/", stock::THREE));
-    let by_digest = format!("GET {manifests}{}", image.index.digest);
+    let by_digest = format!("GET {manifests}{}", image.form(Compression::Gzip).index.digest);
     assert_eq!(lines[..2], [format!("HEAD {manifests}latest"), by_digest]);
     assert!(lines[2..].iter().all(|line| line.starts_with("GET ") && line.contains("sha256:")), "{lines:?}");
     assert_eq!(tap.hellos() > 0, tls_first);
@@ -95,10 +93,10 @@ fn comes_by_a_mirror(world: &World, containerd: &Containerd) {
     fs::create_dir(&dir).unwrap();
     let mirror = format!("[host.\"http://{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n", tap.host());
     fs::write(dir.join("hosts.toml"), format!("server = \"https://tools.example\"\n\n{mirror}")).unwrap();
-    let reference = format!("tools.example/{}@{}", stock::ONE, image.platforms[0].zstd.digest);
+    let reference = format!("tools.example/{}@{}", stock::ONE, image.form(Compression::Zstd).manifests[0].digest);
     let flags = ["--hosts-dir", &hosts.path().display().to_string(), "--platform", "linux/amd64"];
     store.pull(&flags, &reference);
-    assert_same(&store.content(), &world.stock.platform_content(&image.platforms[0], Compression::Zstd));
+    assert_same(&store.content(), &world.stock.platform_content(&image, 0, Compression::Zstd));
     let lines = tap.lines();
     assert!(lines.iter().all(|line| line.ends_with("?ns=tools.example")), "{lines:?}");
     assert_eq!(tap.hellos(), 0, "the file says http");
@@ -106,10 +104,10 @@ fn comes_by_a_mirror(world: &World, containerd: &Containerd) {
 
 fn fetches_in_parallel_pieces(world: &World) {
     let (tap, store, image) = (world.tap(), Store::new(world, &world.containerd_2), world.stock.image("gdb"));
-    let platform = &image.platforms[0];
-    let large = &platform.layers.iter().max_by_key(|layer| layer.gzip.size).unwrap().gzip;
-    store.pull(&["--platform", "linux/amd64"], &format!("{}/gdb@{}", tap.host(), platform.gzip.digest));
-    assert_same(&store.content(), &world.stock.platform_content(platform, Compression::Gzip));
+    let large = &image.platforms()[0].layers.iter().max_by_key(|layer| layer.gzip.size).unwrap().gzip;
+    let manifest = &image.form(Compression::Gzip).manifests[0];
+    store.pull(&["--platform", "linux/amd64"], &format!("{}/gdb@{}", tap.host(), manifest.digest));
+    assert_same(&store.content(), &world.stock.platform_content(&image, 0, Compression::Gzip));
     let asked: BTreeSet<_> = ranges(&tap, &format!("GET /v2/gdb/blobs/{}", large.digest)).into_iter().collect();
     // Each is open at its end: it hangs up when it has its piece.
     let pieces = (0..large.size).step_by(CHUNK).map(|first| format!("bytes={first}-"));
@@ -123,16 +121,15 @@ fn shows_the_near_name(world: &World) {
         assert!(said.contains(&reference) && said.contains("not found") && !said.contains(NEAR), "{said}");
         let said = refusal(store.ctr(&["images", "pull", "--http-dump", &reference]));
         assert!(said.contains("Warning: 299") && said.contains(NEAR), "{said}");
-        let said = refusal(cri_pull(world, containerd, &reference));
+        let said = refusal(cri_pull(world, containerd, &[&reference]));
         assert!(said.contains(&reference) && said.contains("not found"), "{said}");
     }
 }
 
-/// What a client has that takes every manifest of an index that is for its platform.
-fn every_form(world: &World, image: &Image, platform: &PlatformImage) -> Content {
-    let forms = [Compression::Gzip, Compression::Zstd].map(|form| world.stock.platform_content(platform, form));
-    let index = (image.index.digest.to_string(), image.index.bytes.clone());
-    forms.into_iter().flatten().chain([index]).collect()
+/// What a client has that came to a part of an image by its index.
+fn with_index(image: &Image, part: Part<'_>) -> Content {
+    let index = &image.form(part.form).index;
+    part.content.into_iter().chain([(index.digest.to_string(), index.bytes.to_vec())]).collect()
 }
 
 /// The ranges that were asked for by requests of that line.
@@ -142,9 +139,9 @@ fn ranges(tap: &Tap, line: &str) -> Vec<String> {
 }
 
 /// Asks the CRI to pull, as the kubelet does.
-fn cri_pull(world: &World, containerd: &Containerd, reference: &str) -> Command {
+fn cri_pull(world: &World, containerd: &Containerd, arguments: &[&str]) -> Command {
     let endpoint = format!("unix://{}", containerd.socket().display());
-    world.command(&world.kubernetes, &["cri-pull", "--endpoint", &endpoint, reference])
+    world.command(&world.kubernetes, &[&["cri-pull", "--endpoint", &endpoint], arguments].concat())
 }
 
 /// What a containerd keeps for one test; other tests' content is not seen.

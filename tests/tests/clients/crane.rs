@@ -7,15 +7,16 @@ use std::{
 };
 
 use kitbag_tests::stock;
+use kitbag_toolsets::Compression;
 
 use crate::{
     Test,
     layout::{assert_same, blobs, root},
-    world::{IMAGES, MISSPELLED, NEAR, World, bytes, refusal, text},
+    world::{IMAGES, LATEST, MISSPELLED, NEAR, World, bytes, refusal, tag, text},
 };
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
-    ("crane pulls whole images", pulls_whole_images),
+    ("crane pulls whole images, each form by its tag", pulls_whole_images),
     ("crane pulls either form for either platform, by digest", pulls_either_form),
     ("crane gets digests, manifests, configs and blobs", gets_each_document),
     ("crane lists tags and the catalog", lists),
@@ -26,19 +27,21 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 fn pulls_whole_images(world: &World) {
     for path in IMAGES {
-        let (dir, image) = (world.scratch(), world.stock.image(path));
-        pull(world, &format!("{}/{path}", world.host()), dir.path());
-        assert_same(&blobs(dir.path()), &world.stock.content(&image));
-        assert_eq!(root(dir.path()), image.index.digest.to_string());
+        for form in Compression::ALL {
+            let (dir, image) = (world.scratch(), world.stock.image(path));
+            pull(world, &format!("{}/{path}:{}", world.host(), tag(LATEST, form)), dir.path());
+            assert_same(&blobs(dir.path()), &world.stock.content(&image, form));
+            assert_eq!(root(dir.path()), image.form(form).index.digest.to_string());
+        }
     }
 }
 
 fn pulls_either_form(world: &World) {
     for path in IMAGES {
-        for (platform, form) in world.forms(&world.stock.image(path)) {
+        for part in world.parts(&world.stock.image(path)) {
             let dir = world.scratch();
-            pull(world, &format!("{}/{path}@{}", world.host(), platform.manifest(form).digest), dir.path());
-            assert_same(&blobs(dir.path()), &world.stock.platform_content(platform, form));
+            pull(world, &format!("{}/{path}@{}", world.host(), part.manifest.digest), dir.path());
+            assert_same(&blobs(dir.path()), &part.content);
         }
     }
 }
@@ -46,22 +49,26 @@ fn pulls_either_form(world: &World) {
 fn gets_each_document(world: &World) {
     let crane = |arguments: &[&str]| bytes(crane(world, arguments));
     for path in IMAGES {
-        let (image, reference) = (world.stock.image(path), format!("{}/{path}", world.host()));
-        assert_eq!(crane(&["digest", &reference]), format!("{}\n", image.index.digest).as_bytes());
-        assert!(crane(&["manifest", &reference]) == image.index.bytes);
-        for platform in &image.platforms {
-            let name = format!("linux/{}", platform.arch);
+        let (image, host) = (world.stock.image(path), world.host());
+        for form in Compression::ALL {
+            let (index, reference) = (&image.form(form).index, format!("{host}/{path}:{}", tag(LATEST, form)));
+            assert_eq!(crane(&["digest", &reference]), format!("{}\n", index.digest).as_bytes());
+            assert!(crane(&["manifest", &reference]) == index.bytes);
+        }
+        for part in world.parts(&image) {
+            let reference = format!("{host}/{path}:{}", tag(LATEST, part.form));
+            let name = format!("linux/{}", part.platform.arch);
             let digest = crane(&["digest", "--platform", &name, &reference]);
-            assert_eq!(digest, format!("{}\n", platform.gzip.digest).as_bytes());
-            assert!(crane(&["config", "--platform", &name, &reference]) == platform.config.bytes);
+            assert_eq!(digest, format!("{}\n", part.manifest.digest).as_bytes());
+            assert!(crane(&["config", "--platform", &name, &reference]) == part.platform.config.bytes);
         }
     }
-    let (path, image) = (stock::THREE, world.stock.image(stock::THREE));
-    for (platform, form) in world.forms(&image) {
-        let manifest = platform.manifest(form).digest.to_string();
-        for (digest, expected) in world.stock.platform_content(platform, form) {
-            let kind = if digest == manifest { "manifest" } else { "blob" };
-            assert!(crane(&[kind, &format!("{}/{path}@{digest}", world.host())]) == expected, "{kind} {digest}");
+    for part in world.parts(&world.stock.image(stock::THREE)) {
+        let manifest = part.manifest.digest.to_string();
+        for (digest, expected) in &part.content {
+            let kind = if *digest == manifest { "manifest" } else { "blob" };
+            let reference = format!("{}/{}@{digest}", world.host(), stock::THREE);
+            assert!(crane(&[kind, &reference]) == *expected, "{kind} {digest}");
         }
     }
 }
@@ -77,14 +84,18 @@ fn validates(world: &World) {
         let said = text(crane(world, &[&["validate", "--remote", reference], arguments].concat()));
         assert_eq!(said, format!("PASS: {reference}\n"));
     };
+    // It takes every layer for gzip, so what has zstd in it is validated without its layers.
+    let flags = |form| if form == Compression::Zstd { &["--fast"][..] } else { &[] };
     for path in IMAGES {
-        let (image, reference) = (world.stock.image(path), format!("{}/{path}", world.host()));
-        // It takes every layer for gzip, so what has zstd in it is validated without its layers.
-        validate(&reference, &["--fast"]);
-        for platform in &image.platforms {
-            validate(&reference, &["--platform", &format!("linux/{}", platform.arch)]);
-            validate(&format!("{reference}@{}", platform.gzip.digest), &[]);
-            validate(&format!("{reference}@{}", platform.zstd.digest), &["--fast"]);
+        let repository = format!("{}/{path}", world.host());
+        for form in Compression::ALL {
+            validate(&format!("{repository}:{}", tag(LATEST, form)), flags(form));
+        }
+        for part in world.parts(&world.stock.image(path)) {
+            let platform = format!("linux/{}", part.platform.arch);
+            let tagged = format!("{repository}:{}", tag(LATEST, part.form));
+            validate(&tagged, &[flags(part.form), &["--platform", &platform]].concat());
+            validate(&format!("{repository}@{}", part.manifest.digest), flags(part.form));
         }
     }
 }
@@ -102,12 +113,15 @@ fn tells_the_near_name(world: &World) {
 
 fn copies_to_another_registry(world: &World) {
     let other = Other::start(world);
-    let (dir, image) = (world.scratch(), world.stock.image(stock::THREE));
-    let (from, to) = (format!("{}/{}", world.host(), stock::THREE), format!("{}/copy/three:1", other.host));
-    text(crane(world, &["copy", &from, &to]));
-    pull(world, &to, dir.path());
-    assert_same(&blobs(dir.path()), &world.stock.content(&image));
-    assert_eq!(root(dir.path()), image.index.digest.to_string());
+    for form in Compression::ALL {
+        let (dir, image) = (world.scratch(), world.stock.image(stock::THREE));
+        let from = format!("{}/{}:{}", world.host(), stock::THREE, tag(LATEST, form));
+        let to = format!("{}/copy/three:1", other.host);
+        text(crane(world, &["copy", &from, &to]));
+        pull(world, &to, dir.path());
+        assert_same(&blobs(dir.path()), &world.stock.content(&image, form));
+        assert_eq!(root(dir.path()), image.form(form).index.digest.to_string());
+    }
 }
 
 /// crane's own registry, in memory.

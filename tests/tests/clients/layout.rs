@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 /// Blobs by digest.
 pub(crate) type Content = BTreeMap<String, Vec<u8>>;
@@ -31,10 +30,4 @@ pub(crate) fn assert_same(pulled: &Content, expected: &Content) {
     for (digest, bytes) in expected {
         assert!(pulled[digest] == *bytes, "{digest} differs");
     }
-}
-
-/// The digest of some bytes.
-pub(crate) fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
 }

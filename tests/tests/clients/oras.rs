@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::{
     Test,
     layout::{assert_same, blobs, root},
-    world::{IMAGES, MISSPELLED, NEAR, World, bytes, refusal, text},
+    world::{IMAGES, LATEST, MISSPELLED, NEAR, World, bytes, refusal, tag, text},
 };
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
-    ("oras copies whole images", copies_whole_images),
+    ("oras copies whole images, each form by its tag", copies_whole_images),
     ("oras copies either form for either platform, by digest", copies_either_form),
-    ("oras copies gzip for a platform, by tag", copies_for_a_platform),
+    ("oras copies either form for either platform, by tag", copies_for_a_platform),
     ("oras gets descriptors, manifests and blobs", gets_each_document),
     ("oras lists tags and repositories", lists),
     ("oras discovers no referrers", discovers_no_referrers),
@@ -24,47 +24,55 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 fn copies_whole_images(world: &World) {
     for path in IMAGES {
-        let (dir, image) = (world.scratch(), world.stock.image(path));
-        pull(world, &format!("{}/{path}:latest", world.host()), dir.path(), None);
-        assert_same(&blobs(dir.path()), &world.stock.content(&image));
-        assert_eq!(root(dir.path()), image.index.digest.to_string());
+        for form in Compression::ALL {
+            let (dir, image) = (world.scratch(), world.stock.image(path));
+            pull(world, &format!("{}/{path}:{}", world.host(), tag(LATEST, form)), dir.path(), None);
+            assert_same(&blobs(dir.path()), &world.stock.content(&image, form));
+            assert_eq!(root(dir.path()), image.form(form).index.digest.to_string());
+        }
     }
 }
 
 fn copies_either_form(world: &World) {
     for path in IMAGES {
-        for (platform, form) in world.forms(&world.stock.image(path)) {
+        for part in world.parts(&world.stock.image(path)) {
             let dir = world.scratch();
-            pull(world, &format!("{}/{path}@{}", world.host(), platform.manifest(form).digest), dir.path(), None);
-            assert_same(&blobs(dir.path()), &world.stock.platform_content(platform, form));
+            pull(world, &format!("{}/{path}@{}", world.host(), part.manifest.digest), dir.path(), None);
+            assert_same(&blobs(dir.path()), &part.content);
         }
     }
 }
 
 fn copies_for_a_platform(world: &World) {
-    for platform in &world.stock.image(stock::THREE).platforms {
-        let (dir, name) = (world.scratch(), format!("linux/{}", platform.arch));
-        pull(world, &format!("{}/{}:latest", world.host(), stock::THREE), dir.path(), Some(&name));
-        assert_same(&blobs(dir.path()), &world.stock.platform_content(platform, Compression::Gzip));
+    for part in world.parts(&world.stock.image(stock::THREE)) {
+        let (dir, name) = (world.scratch(), format!("linux/{}", part.platform.arch));
+        let reference = format!("{}/{}:{}", world.host(), stock::THREE, tag(LATEST, part.form));
+        pull(world, &reference, dir.path(), Some(&name));
+        assert_same(&blobs(dir.path()), &part.content);
     }
 }
 
 fn gets_each_document(world: &World) {
     for path in IMAGES {
-        let (image, reference) = (world.stock.image(path), format!("{}/{path}:latest", world.host()));
-        let resolved: Value = serde_json::from_str(&text(oras(world, &["resolve", &reference]))).unwrap();
-        let index = &image.index;
-        let descriptor = json!({ "mediaType": index.media_type, "digest": index.digest, "size": index.bytes.len() });
-        assert_eq!(resolved, descriptor);
-        assert!(bytes(oras(world, &["manifest", &reference])) == index.bytes);
-        let platform = &image.platforms[1];
-        let resolved = text(oras(world, &["resolve", &reference, "linux/arm64"]));
-        assert!(resolved.contains(&platform.gzip.digest.to_string()), "{resolved}");
-        for layer in &platform.layers {
-            for form in [Compression::Gzip, Compression::Zstd] {
-                let digest = layer.blob(form).digest.to_string();
-                let blob = bytes(oras(world, &["blob", &format!("{}/{path}@{digest}", world.host())]));
-                assert!(blob == world.stock.platform_content(platform, form)[&digest], "{digest}");
+        let (image, host) = (world.stock.image(path), world.host());
+        let resolve = |arguments: &[&str]| -> Value {
+            serde_json::from_str(&text(oras(world, &[&["resolve"], arguments].concat()))).unwrap()
+        };
+        for form in Compression::ALL {
+            let (index, reference) = (&image.form(form).index, format!("{host}/{path}:{}", tag(LATEST, form)));
+            let descriptor =
+                json!({ "mediaType": index.media_type, "digest": index.digest, "size": index.bytes.len() });
+            assert_eq!(resolve(&[&reference]), descriptor);
+            assert!(bytes(oras(world, &["manifest", &reference])) == index.bytes);
+        }
+        for part in world.parts(&image) {
+            let reference = format!("{host}/{path}:{}", tag(LATEST, part.form));
+            let resolved = resolve(&[&reference, &format!("linux/{}", part.platform.arch)]);
+            assert_eq!(resolved["digest"], part.manifest.digest.to_string());
+            for layer in &part.platform.layers {
+                let digest = layer.blob(part.form).digest.to_string();
+                let blob = bytes(oras(world, &["blob", &format!("{host}/{path}@{digest}")]));
+                assert!(blob == part.content[&digest], "{digest}");
             }
         }
     }
@@ -83,7 +91,9 @@ fn discovers_no_referrers(world: &World) {
         assert_eq!(text(oras(world, arguments)), "[]\n");
     }
     let lines = tap.lines();
-    let referrers = format!("GET /v2/{}/referrers/{}", stock::ONE, world.stock.image(stock::ONE).index.digest);
+    let image = world.stock.image(stock::ONE);
+    let digest = &image.form(Compression::Gzip).index.digest;
+    let referrers = format!("GET /v2/{}/referrers/{digest}", stock::ONE);
     assert!(lines.contains(&referrers), "{lines:?}");
     assert!(lines.contains(&format!("{referrers}?artifactType=application%2Fspdx%2Bjson")), "{lines:?}");
     // Where the API is, the fallback by tags isn't asked for.

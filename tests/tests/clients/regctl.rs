@@ -9,13 +9,13 @@ use serde_json::Value;
 use crate::{
     Test,
     layout::{assert_same, blobs, root},
-    world::{IMAGES, MISSPELLED, NEAR, World, bytes, refusal, text},
+    world::{IMAGES, LATEST, MISSPELLED, NEAR, World, bytes, refusal, tag, text},
 };
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
-    ("regctl copies whole images", copies_whole_images),
+    ("regctl copies whole images, each form by its tag", copies_whole_images),
     ("regctl copies either form for either platform, by digest", copies_either_form),
-    ("regctl copies gzip for a platform, by tag", copies_for_a_platform),
+    ("regctl copies either form for either platform, by tag", copies_for_a_platform),
     ("regctl gets digests, manifests, configs and blobs", gets_each_document),
     ("regctl exports", exports),
     ("regctl gets a file out of an image", gets_a_file),
@@ -26,81 +26,86 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 fn copies_whole_images(world: &World) {
     for path in IMAGES {
-        // Nothing refers to an image, and no other tag belongs to it: with these flags it asks for both.
-        for flags in [&[][..], &["--referrers", "--digest-tags"]] {
-            let (dir, image) = (world.scratch(), world.stock.image(path));
-            copy(world, flags, &format!("{}/{path}", world.host()), dir.path());
-            assert_same(&blobs(dir.path()), &world.stock.content(&image));
-            assert_eq!(root(dir.path()), image.index.digest.to_string());
+        for form in Compression::ALL {
+            // Nothing refers to an image, and no other tag belongs to it: with these flags it asks for both.
+            for flags in [&[][..], &["--referrers", "--digest-tags"]] {
+                let (dir, image) = (world.scratch(), world.stock.image(path));
+                copy(world, flags, &format!("{}/{path}:{}", world.host(), tag(LATEST, form)), dir.path());
+                assert_same(&blobs(dir.path()), &world.stock.content(&image, form));
+                assert_eq!(root(dir.path()), image.form(form).index.digest.to_string());
+            }
         }
     }
 }
 
 fn copies_either_form(world: &World) {
     for path in IMAGES {
-        for (platform, form) in world.forms(&world.stock.image(path)) {
+        for part in world.parts(&world.stock.image(path)) {
             let dir = world.scratch();
-            copy(world, &[], &format!("{}/{path}@{}", world.host(), platform.manifest(form).digest), dir.path());
-            assert_same(&blobs(dir.path()), &world.stock.platform_content(platform, form));
+            copy(world, &[], &format!("{}/{path}@{}", world.host(), part.manifest.digest), dir.path());
+            assert_same(&blobs(dir.path()), &part.content);
         }
     }
 }
 
 fn copies_for_a_platform(world: &World) {
-    for platform in &world.stock.image(stock::THREE).platforms {
-        let dir = world.scratch();
-        let name = format!("linux/{}", platform.arch);
-        copy(world, &["--platform", &name], &format!("{}/{}", world.host(), stock::THREE), dir.path());
-        assert_same(&blobs(dir.path()), &world.stock.platform_content(platform, Compression::Gzip));
+    for part in world.parts(&world.stock.image(stock::THREE)) {
+        let (dir, name) = (world.scratch(), format!("linux/{}", part.platform.arch));
+        let reference = format!("{}/{}:{}", world.host(), stock::THREE, tag(LATEST, part.form));
+        copy(world, &["--platform", &name], &reference, dir.path());
+        assert_same(&blobs(dir.path()), &part.content);
     }
 }
 
 fn gets_each_document(world: &World) {
     let regctl = |arguments: &[&str]| bytes(regctl(world, arguments));
     for path in IMAGES {
-        let (image, reference) = (world.stock.image(path), format!("{}/{path}", world.host()));
-        for command in [&["image", "digest", &reference][..], &["manifest", "head", &reference]] {
-            assert_eq!(regctl(command), format!("{}\n", image.index.digest).as_bytes());
+        let (image, host) = (world.stock.image(path), world.host());
+        for form in Compression::ALL {
+            let (index, reference) = (&image.form(form).index, format!("{host}/{path}:{}", tag(LATEST, form)));
+            for command in [&["image", "digest", &reference][..], &["manifest", "head", &reference]] {
+                assert_eq!(regctl(command), format!("{}\n", index.digest).as_bytes());
+            }
+            assert!(regctl(&["manifest", "get", "--format", "raw-body", &reference]) == index.bytes);
         }
-        assert!(regctl(&["manifest", "get", "--format", "raw-body", &reference]) == image.index.bytes);
-        for platform in &image.platforms {
-            let name = format!("linux/{}", platform.arch);
+        for part in world.parts(&image) {
+            let reference = format!("{host}/{path}:{}", tag(LATEST, part.form));
+            let name = format!("linux/{}", part.platform.arch);
             let get = |what: &str, command: &str| {
                 regctl(&[what, command, "--platform", &name, "--format", "raw-body", &reference])
             };
-            assert!(get("manifest", "get") == platform.gzip.bytes);
-            assert!(get("image", "inspect") == platform.config.bytes);
+            assert!(get("manifest", "get") == part.manifest.bytes);
+            assert!(get("image", "inspect") == part.platform.config.bytes);
         }
     }
-    let (path, image) = (stock::THREE, world.stock.image(stock::THREE));
-    let repository = format!("{}/{path}", world.host());
-    for (platform, form) in world.forms(&image) {
-        let manifest = platform.manifest(form).digest.to_string();
-        for (digest, expected) in world.stock.platform_content(platform, form) {
-            if digest != manifest {
-                assert!(regctl(&["blob", "get", &repository, &digest]) == expected, "{digest}");
-            }
+    let repository = format!("{}/{}", world.host(), stock::THREE);
+    for part in world.parts(&world.stock.image(stock::THREE)) {
+        let manifest = part.manifest.digest.to_string();
+        for (digest, expected) in part.content.iter().filter(|(digest, _)| **digest != manifest) {
+            assert!(regctl(&["blob", "get", &repository, digest]) == *expected, "{digest}");
         }
     }
 }
 
 fn exports(world: &World) {
-    let (dir, image) = (world.scratch(), world.stock.image(stock::THREE));
-    let archive = dir.path().join("archive.tar");
-    let reference = format!("{}/{}", world.host(), stock::THREE);
-    text(regctl(world, &["image", "export", &reference, &archive.display().to_string()]));
-    let layout = dir.path().join("layout");
-    fs::create_dir(&layout).unwrap();
-    tar::Archive::new(fs::File::open(&archive).unwrap()).unpack(&layout).unwrap();
-    assert_same(&blobs(&layout), &world.stock.content(&image));
+    for form in Compression::ALL {
+        let (dir, image) = (world.scratch(), world.stock.image(stock::THREE));
+        let archive = dir.path().join("archive.tar");
+        let reference = format!("{}/{}:{}", world.host(), stock::THREE, tag(LATEST, form));
+        text(regctl(world, &["image", "export", &reference, &archive.display().to_string()]));
+        let layout = dir.path().join("layout");
+        fs::create_dir(&layout).unwrap();
+        tar::Archive::new(fs::File::open(&archive).unwrap()).unpack(&layout).unwrap();
+        assert_same(&blobs(&layout), &world.stock.content(&image, form));
+    }
 }
 
 fn gets_a_file(world: &World) {
-    let reference = format!("{}/{}", world.host(), stock::TWELVE);
-    for platform in &world.stock.image(stock::TWELVE).platforms {
-        let name = format!("linux/{}", platform.arch);
+    for part in world.parts(&world.stock.image(stock::TWELVE)) {
+        let reference = format!("{}/{}:{}", world.host(), stock::TWELVE, tag(LATEST, part.form));
+        let name = format!("linux/{}", part.platform.arch);
         let file = bytes(regctl(world, &["image", "get-file", "--platform", &name, &reference, "/usr/bin/lsof"]));
-        assert!(file == stock::program_of("lsof", platform.arch).unwrap());
+        assert!(file == stock::program_of("lsof", part.platform.arch).unwrap());
     }
 }
 
@@ -111,7 +116,8 @@ fn lists(world: &World) {
 }
 
 fn finds_no_referrers(world: &World) {
-    let (tap, digest) = (world.tap(), world.stock.image(stock::ONE).index.digest);
+    let (tap, image) = (world.tap(), world.stock.image(stock::ONE));
+    let digest = &image.form(Compression::Gzip).index.digest;
     let reference = format!("{}/{}", tap.host(), stock::ONE);
     for filter in [&[][..], &["--filter-artifact-type", "application/spdx+json"]] {
         let arguments = [&["artifact", "list", "--format", "{{json .}}"], filter, &[&reference]].concat();

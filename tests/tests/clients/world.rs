@@ -10,17 +10,20 @@ use kitbag_tests::{
     Result, cache,
     clients::{self, Clients},
     containerd::Containerd,
+    image::architecture,
     printed::{Printed, run},
     programs,
     registry::Registry,
     stock::{self, Stock},
 };
-use kitbag_toolsets::{Compression, Image, PlatformImage};
+use kitbag_toolsets::{Compression, Document, Image, PlatformImage};
 
-use crate::tap::Tap;
+use crate::{layout::Content, tap::Tap};
 
 /// The images that each client pulls.
 pub(crate) const IMAGES: [&str; 3] = [stock::ONE, stock::THREE, stock::TWELVE];
+/// The newest generation's tag.
+pub(crate) const LATEST: &str = "latest";
 /// A misspelled tool, and what a person has to be told.
 pub(crate) const MISSPELLED: &str = "tcpdmp";
 pub(crate) const NEAR: &str = "did you mean `tcpdump`";
@@ -51,11 +54,7 @@ impl World {
     pub(crate) fn start() -> Result<Self> {
         let mut say = |text: &str| eprintln!("{text}");
         let (clients, kubernetes) = (clients::build(&mut say)?, cache::kubernetes(&mut say)?);
-        let programs = programs::Programs {
-            builder: "x".into(),
-            registry: "/tmp/kb/wt/clients/target/debug/kitbag-registry".into(),
-            plugin: "x".into(),
-        };
+        let programs = programs::build(&mut say)?;
         // Not below the directory for temporary files: overlay mounts are not to be had on every file system.
         let dir =
             tempfile::Builder::new().prefix("clients-").tempdir_in(cache::dir()).expect("the cache can be written");
@@ -107,20 +106,51 @@ impl World {
     }
 
     /// What a client can choose to have of an image: each platform in each form.
-    pub(crate) fn forms<'a>(
-        &self,
-        image: &'a Image,
-    ) -> impl Iterator<Item = (&'a PlatformImage, Compression)> + use<'a> {
-        let both = [Compression::Gzip, Compression::Zstd];
-        image.platforms.iter().flat_map(move |platform| both.map(|form| (platform, form)))
+    pub(crate) fn parts<'a>(&'a self, image: &'a Image) -> impl Iterator<Item = Part<'a>> {
+        let part = move |form, (position, platform)| Part {
+            platform,
+            form,
+            manifest: &image.form(form).manifests[position],
+            content: self.stock.platform_content(image, position, form),
+        };
+        Compression::ALL
+            .into_iter()
+            .flat_map(move |form| image.platforms().iter().enumerate().map(move |at| part(form, at)))
     }
 
-    /// `latest` and the generations: the tags of every image.
+    /// `latest` and the generations: the tags that are listed of every image. There are those with `-zstd`, too.
     pub(crate) fn tags(&self) -> Vec<String> {
         let mut tags: Vec<_> = self.stock.generations().iter().map(ToString::to_string).collect();
-        tags.push("latest".to_owned());
+        tags.push(LATEST.to_owned());
         tags.sort();
         tags
+    }
+}
+
+/// One platform of an image in one form.
+pub(crate) struct Part<'a> {
+    /// The platform.
+    pub(crate) platform: &'a PlatformImage,
+    /// The form.
+    pub(crate) form: Compression,
+    /// Its manifest.
+    pub(crate) manifest: &'a Document,
+    /// The manifest and what it names.
+    pub(crate) content: Content,
+}
+
+impl Part<'_> {
+    /// Is it for this machine?
+    pub(crate) fn is_here(&self) -> bool {
+        self.platform.arch.as_str() == architecture()
+    }
+}
+
+/// The tag of an image's form: `tag` is that of the generation.
+pub(crate) fn tag(tag: &str, form: Compression) -> String {
+    match form {
+        Compression::Gzip => tag.to_owned(),
+        Compression::Zstd => format!("{tag}-zstd"),
     }
 }
 
