@@ -23,6 +23,7 @@ pub mod registry;
 mod services;
 mod state;
 pub mod stock;
+pub mod synthetic;
 pub mod term;
 pub mod workload;
 

@@ -4,15 +4,15 @@
 //! And what a client must get from a registry over it: composed here, by the function that the registry calls, and
 //! read from the store's files.
 
-use std::{collections::BTreeMap, fs, panic::resume_unwind, path::Path, thread};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use kitbag_builder::{
-    layer::Tree,
-    store::{Store, StoreError, StoreWriter, ToolParts},
+use kitbag_builder::store::Store;
+use kitbag_toolsets::{Arch, Compression, GenerationId, Image, ImagePath};
+
+use crate::{
+    error::{Result, file},
+    synthetic::{self, Tool},
 };
-use kitbag_toolsets::{Arch, Compression, GenerationId, Image, ImagePath, Name, Needs};
-
-use crate::error::{Result, file};
 
 /// The path of an image of one tool.
 pub const ONE: &str = "strace";
@@ -21,8 +21,6 @@ pub const THREE: &str = "strace/tcpdump/dig";
 /// Of all twelve; those come last whose names are endpoints of registries.
 pub const TWELVE: &str = "strace/tcpdump/dig/htop/busybox/lsof/gdb/curl/manifests/blobs/tags/referrers";
 
-/// When everything was made, in seconds since 1970.
-const DATE: i64 = 1_700_000_000;
 /// Bytes of the base's program.
 const BASE: usize = 300_000;
 /// Versions of the tools in the two generations; the second is of one tool.
@@ -59,28 +57,11 @@ impl Stock {
     /// # Errors
     /// When it can't be written.
     pub fn make(dir: &Path) -> Result<Self> {
-        let mut writer = StoreWriter::open_or_create(dir)?;
-        let all: Vec<_> = [("base", BASE)].into_iter().chain(TOOLS).enumerate().collect();
-        for (version, tools) in [(OLD, &all[..]), (NEW, &all[RENEWED..=RENEWED])] {
-            let put = |architecture| {
-                let put = |&(rank, (name, size))| {
-                    let mut tree = Tree::new();
-                    let content = program(name, version, architecture, size);
-                    tree.file(&format!("/usr/bin/{name}"), 0o755, content).expect("no other file is there");
-                    let layer = writer.put_layer(&tree.pack(DATE))?;
-                    writer.put_tool(&parts(name, version, architecture, rank), &layer, b"{}")
-                };
-                tools.iter().map(put).collect::<std::result::Result<Vec<_>, StoreError>>()
-            };
-            // What takes time is compressing.
-            let members = thread::scope(|scope| {
-                let threads = Arch::ALL.map(|architecture| scope.spawn(move || put(architecture)));
-                threads.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            });
-            let [amd64, arm64] = members;
-            writer.commit([amd64?, arm64?].concat(), &BTreeMap::new())?;
+        let base = Tool { name: "base".to_owned(), version: OLD.to_owned(), rank: 0, bytes: BASE };
+        let old: Vec<Tool> = [base].into_iter().chain((1..=TOOLS.len()).map(|rank| tool(rank, OLD))).collect();
+        for tools in [&old[..], &[tool(RENEWED, NEW)]] {
+            synthetic::commit(dir, tools, synthetic::real_layer)?;
         }
-        drop(writer);
         Ok(Self { store: Store::open(dir)? })
     }
 
@@ -151,41 +132,12 @@ impl Stock {
 
 /// The program of a tool of the newest generation, as it stands in `/usr/bin` of an image.
 pub fn program_of(name: &str, architecture: Arch) -> Option<Vec<u8>> {
-    let (rank, &(_, size)) = (1..).zip(&TOOLS).find(|(_, (tool, _))| *tool == name)?;
-    Some(program(name, if rank == RENEWED { NEW } else { OLD }, architecture, size))
+    let rank = 1 + TOOLS.iter().position(|(tool, _)| *tool == name)?;
+    Some(synthetic::program(&tool(rank, if rank == RENEWED { NEW } else { OLD }), architecture))
 }
 
-/// Bytes that do not compress: a function of the tool.
-fn program(name: &str, version: &str, architecture: Arch, size: usize) -> Vec<u8> {
-    let seed = format!("{name} {version} {architecture}");
-    // FNV-1a to begin with, and then xorshift.
-    let mut state = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
-}
-
-fn parts(name: &str, version: &str, architecture: Arch, rank: usize) -> ToolParts {
-    ToolParts {
-        name: Name::parse(name).expect("a name"),
-        base: name == "base",
-        version: version.to_owned(),
-        architecture,
-        rank: u32::try_from(rank).expect("there are few"),
-        summary: format!("{name} of the tests"),
-        license: "MIT".to_owned(),
-        homepage: "https://tool.example/".to_owned(),
-        commands: vec![name.to_owned()],
-        needs: Needs::default(),
-        source_date: DATE,
-        input_hash: "0".repeat(64),
-    }
+/// The tool of that rank.
+fn tool(rank: usize, version: &str) -> Tool {
+    let (name, bytes) = TOOLS[rank - 1];
+    Tool { name: name.to_owned(), version: version.to_owned(), rank: rank as u32, bytes }
 }

@@ -69,22 +69,28 @@ impl Connection {
     /// The next answer, to a `GET`.
     pub(crate) fn answer(&mut self) -> io::Result<Answer> {
         let head = self.head()?;
+        Ok(Answer { body: self.body(&head)?, head })
+    }
+
+    /// The body of the answer whose head was read last.
+    pub(crate) fn body(&mut self, head: &Head) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         let length = head.length();
         if self.stream.by_ref().take(length).read_to_end(&mut body)? as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(Answer { head, body })
+        Ok(body)
     }
 
-    /// The head of the next answer.
+    /// The head of the next answer. That the connection has ended is `UnexpectedEof` only when a part of it was there.
     pub(crate) fn head(&mut self) -> io::Result<Head> {
         let mut text = String::new();
         while !text.ends_with("\r\n\r\n") {
-            if self.stream.read_line(&mut text)? == 0 {
-                let kind =
-                    if text.is_empty() { io::ErrorKind::ConnectionAborted } else { io::ErrorKind::UnexpectedEof };
-                return Err(kind.into());
+            match self.stream.read_line(&mut text) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) if !text.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Err(error) => return Err(error),
             }
         }
         parse(&text)

@@ -1,6 +1,7 @@
 //! A server under test: a process that is started, asked for its CPU time and its memory, and ended.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fs::{self, File},
     io,
@@ -93,14 +94,19 @@ impl Server {
         Ok(kill_process(pid, Signal::TERM)?)
     }
 
-    /// Seconds of CPU so far, its children's included.
-    pub(crate) fn cpu(&self) -> Result<f64> {
-        // A tick is a hundredth of a second (proc(5), `_SC_CLK_TCK`).
-        let ticks = |id| -> Result<f64> {
-            let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-            ticks(&stat).ok_or_else(|| format!("/proc/PID/stat is not as expected: {stat}").into())
-        };
-        Ok(self.processes()?.into_iter().map(ticks).sum::<Result<f64>>()? / 100.0)
+    /// The CPU that it has had so far, its children's included.
+    pub(crate) fn cpu(&self) -> Result<Cpu> {
+        let mut threads = HashMap::new();
+        for process in self.processes()? {
+            for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+                let path = thread?.path();
+                // A thread may have ended meanwhile.
+                if let Ok(text) = fs::read_to_string(path.join("schedstat")) {
+                    threads.insert(path, nanoseconds(&text).ok_or("a `schedstat` is not as expected")?);
+                }
+            }
+        }
+        Ok(Cpu(threads))
     }
 
     /// MiB of memory that belong to no file, its children's included.
@@ -145,13 +151,15 @@ pub(crate) struct Flags {
     pub(crate) admin: SocketAddr,
     /// The socket by which the next instance gets the listening sockets of this one.
     pub(crate) handover: Option<PathBuf>,
+    /// What it is told besides.
+    pub(crate) more: &'static [&'static str],
 }
 
 impl Flags {
     /// To serve the store on addresses that are free.
     pub(crate) fn new(store: &Path) -> Result<Self> {
         let (listen, admin) = (free_address()?, free_address()?);
-        Ok(Self { store: store.to_owned(), listen, admin, handover: None })
+        Ok(Self { store: store.to_owned(), listen, admin, handover: None, more: &[] })
     }
 
     /// The arguments; the access log is on.
@@ -164,6 +172,7 @@ impl Flags {
         if let Some(socket) = &self.handover {
             arguments.extend(["--handover".into(), socket.into()]);
         }
+        arguments.extend(self.more.iter().map(Into::into));
         arguments
     }
 }
@@ -184,10 +193,22 @@ pub(crate) fn on_core<T>(core: usize, work: impl FnOnce() -> Result<T>) -> Resul
     result
 }
 
-/// Fields 14 and 15 of `/proc/PID/stat`, counted behind the name, which may hold anything.
-fn ticks(stat: &str) -> Option<f64> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
+/// Nanoseconds of CPU by thread. The kernel tells them exactly only there: in `/proc/PID/stat` it counts in hundredths of
+/// a second.
+#[derive(Clone, Debug)]
+pub(crate) struct Cpu(HashMap<PathBuf, u64>);
+
+impl Cpu {
+    /// Seconds since an earlier look, of the threads that are there.
+    pub(crate) fn since(&self, before: &Self) -> f64 {
+        let spent = |(thread, now): (&PathBuf, &u64)| now - before.0.get(thread).copied().unwrap_or_default();
+        self.0.iter().map(spent).sum::<u64>() as f64 / 1e9
+    }
+}
+
+/// The first field of `/proc/PID/task/TID/schedstat`: time on a CPU.
+fn nanoseconds(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().next()?.parse().ok()
 }
 
 /// KiB, of `/proc/PID/status`.
@@ -201,8 +222,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_found_behind_any_name() {
-        assert_eq!(ticks("1 (a) b) S 1 1 1 0 -1 4 0 0 0 0 70 30 0 0 20"), Some(100.0));
+    fn cpu_is_of_all_threads_since_a_look() {
+        assert_eq!(nanoseconds("1500000000 26325652 1\n"), Some(1_500_000_000));
+        let cpu = |threads: &[(&str, u64)]| Cpu(threads.iter().map(|&(thread, time)| (thread.into(), time)).collect());
+        let (before, after) = (cpu(&[("1", 5), ("ended", 7)]), cpu(&[("1", 500_000_005), ("new", 1_000_000_000)]));
+        assert!((after.since(&before) - 1.5).abs() < 1e-9);
     }
 
     #[test]

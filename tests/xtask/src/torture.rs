@@ -5,9 +5,9 @@
 
 mod churn;
 mod clients;
+mod ending;
 mod faults;
 mod files;
-mod http2;
 mod site;
 
 use std::{
@@ -29,8 +29,6 @@ use crate::{
 
 /// How long the short form takes.
 pub(crate) const SHORT: Duration = Duration::from_secs(20);
-/// From here on, what takes more than a minute is tried too.
-const LONG: Duration = Duration::from_secs(120);
 
 /// One line of the report.
 pub(crate) struct Row {
@@ -45,12 +43,6 @@ pub(crate) struct World<'a> {
     programs: &'a Programs,
     dir: &'a Path,
     time: Duration,
-}
-
-impl World<'_> {
-    fn is_long(&self) -> bool {
-        self.time >= LONG
-    }
 }
 
 /// Builds what is needed, then tortures it for about so long.
@@ -69,8 +61,8 @@ pub(crate) fn torture(programs: &Programs, time: Duration) -> Result {
     let world = World { programs, dir: dir.path(), time };
     let began = Instant::now();
     // Side by side: most of the time, most of them wait.
-    let parts: [fn(&World) -> Vec<Row>; 5] =
-        [churn::rows, faults::rows, clients::waiting_rows, clients::rows, files::rows];
+    let parts: [fn(&World) -> Vec<Row>; 6] =
+        [churn::rows, ending::rows, faults::rows, clients::slow_rows, clients::rude_rows, files::rows];
     let rows: Vec<Row> = thread::scope(|scope| {
         let parts: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || part(&world))).collect();
         let died =

@@ -21,7 +21,7 @@ use crate::{
     Result,
     demo::say,
     server::on_core,
-    synthetic::{self, Tool},
+    synthetic::{self, tool},
 };
 use content::Content;
 use load::{Load, Protocol, Target};
@@ -47,7 +47,7 @@ pub(super) fn measure(programs: &Programs) -> Result<Vec<Figure>> {
 fn measure_in(dir: &Path, registry: &Path) -> Result<Vec<Figure>> {
     say("making the stores");
     let (store, large) = (dir.join("store"), dir.join("large"));
-    let blobs = BLOBS.iter().map(|&(name, _, bytes)| Tool::new(name, "1.0", bytes));
+    let blobs = BLOBS.iter().map(|&(name, _, bytes)| tool(name, "1.0", bytes));
     synthetic::commit(&store, &synthetic::many(TOOLS).into_iter().chain(blobs).collect::<Vec<_>>())?;
     synthetic::commit(&large, &synthetic::many(MANY_TOOLS))?;
     let content = Content::of(&store)?;

@@ -16,7 +16,7 @@ use crate::{
     Result,
     http::Connection,
     server::{Flags, Server},
-    synthetic::{self, Tool},
+    synthetic::{self, tool},
 };
 
 pub(super) fn rows(world: &World) -> Vec<Row> {
@@ -98,9 +98,9 @@ fn unreadable(world: &World) -> Result<String> {
         command.arg("--bounding-set=-dac_override,-dac_read_search").arg(program);
         command
     })?;
-    let (served, blobs) = (site.layer(0)?, site.store.join("blobs/sha256"));
+    let (served, blobs) = (site.layer(0)?, site.flags.store.join("blobs/sha256"));
     site.good(&served)?;
-    for (number, dir) in [(1, &blobs), (2, &site.store)] {
+    for (number, dir) in [(1, &blobs), (2, &site.flags.store)] {
         let (layer, mode) = (site.layer(number)?, fs::metadata(dir)?.permissions());
         let seen = fs::set_permissions(dir, Permissions::from_mode(0o000)).map_err(Into::into).and_then(|()| {
             site.refused(&layer)?;
@@ -126,7 +126,7 @@ fn full_log(world: &World) -> Result<String> {
     let mut command = Command::new(&world.programs.registry);
     command.args(flags.arguments()).stdin(Stdio::null()).stdout(full()?).stderr(full()?);
     let server = Server::spawn_as_is(Path::new("/dev/null"), "registry", flags.listen, &mut command)?;
-    let site = Site { server: server.wait("/v2/", std::time::Duration::from_millis(5))?, flags, store };
+    let site = Site { server: server.wait("/v2/", std::time::Duration::from_millis(5))?, flags };
     let mut connection = Connection::open(site.flags.listen)?;
     for _ in 0..1000 {
         site::check_manifest(&connection.get(site::MANIFEST)?)?;
@@ -143,11 +143,11 @@ fn full_store(world: &World) -> Result<String> {
     let mount = Mount::new(&dir.join("disk"), "256m")?;
     let store = mount.0.join("store");
     site::make(&store)?;
-    let site = Site::serve(world, &dir, &store, |program| Command::new(program))?;
+    let site = Site::serve(world, Flags::new(&store)?, |program| Command::new(program))?;
     let (layer, filler) = (site.layer(0)?, mount.0.join("filler"));
     // It takes all that is left, and fails.
     let _ = fs::write(&filler, vec![1; 256 << 20]);
-    let next = [Tool::new(&synthetic::name(0), "2.0", 300_000)];
+    let next = [tool(&synthetic::name(0), "2.0", 300_000)];
     if synthetic::commit(&store, &next).is_ok() {
         return Err("the disk was not full".into());
     }
@@ -163,20 +163,20 @@ fn full_store(world: &World) -> Result<String> {
 
 fn replaced(world: &World, name: &str, with: impl FnOnce(&Path) -> Result) -> Result<String> {
     let site = Site::start(world, name)?;
-    let (seen, unseen, aside) = (site.layer(0)?, site.layer(1)?, site.store.with_extension("aside"));
+    let (seen, unseen, aside) = (site.layer(0)?, site.layer(1)?, site.flags.store.with_extension("aside"));
     site.good_manifest()?;
     site.good(&seen)?;
-    fs::rename(&site.store, &aside)?;
-    fs::create_dir(&site.store)?;
-    with(&site.store)?;
+    fs::rename(&site.flags.store, &aside)?;
+    fs::create_dir(&site.flags.store)?;
+    with(&site.flags.store)?;
     site.refusal_soon()?;
     site.good_manifest()?;
     site.refused(&unseen)?;
-    fs::remove_dir_all(&site.store)?;
-    fs::rename(&aside, &site.store)?;
+    fs::remove_dir_all(&site.flags.store)?;
+    fs::rename(&aside, &site.flags.store)?;
     site.good_soon(&unseen)?;
     site.good_soon(&seen)?;
-    let next = synthetic::commit(&site.store, &[Tool::new(&synthetic::name(0), "2.0", 5000)])?;
+    let next = synthetic::commit(&site.flags.store, &[tool(&synthetic::name(0), "2.0", 5000)])?;
     site.sees_soon(&next)?;
     site.end()?;
     Ok("refused and said so; manifests served; blobs served again when it is back, and the next generation seen".into())
@@ -190,13 +190,13 @@ fn empty_layout(dir: &Path) -> Result {
 
 fn broken_index(world: &World) -> Result<String> {
     let site = Site::start(world, "broken-index")?;
-    let index = site.store.join("index.json");
+    let index = site.flags.store.join("index.json");
     let whole = fs::read(&index)?;
     fs::write(&index, &whole[..whole.len() / 2])?;
     site.refusal_soon()?;
     site.good_manifest()?;
     site.good(&site_layer_of(&site, &index, &whole)?)?;
-    let next = synthetic::commit(&site.store, &[Tool::new(&synthetic::name(0), "2.0", 5000)])?;
+    let next = synthetic::commit(&site.flags.store, &[tool(&synthetic::name(0), "2.0", 5000)])?;
     let seen = site.sees_soon(&next)?;
     site.ready_soon()?;
     site.end()?;

@@ -16,7 +16,7 @@ use crate::{
     Result,
     http::{Answer, fetch},
     server::{Flags, Server},
-    synthetic::{self, Tool},
+    synthetic::{self, tool},
 };
 
 /// The tool whose layer is large enough that no socket buffers hold it.
@@ -34,8 +34,6 @@ pub(super) struct Site {
     pub(super) server: Server,
     /// How it was started.
     pub(super) flags: Flags,
-    /// Its store.
-    pub(super) store: PathBuf,
 }
 
 /// A layer of the store.
@@ -56,18 +54,17 @@ impl Site {
 
     /// The same, with the program started by another one: what that is told besides is the caller's.
     pub(super) fn start_by(world: &World, name: &str, by: impl FnOnce(&Path) -> Command) -> Result<Self> {
-        let dir = world.dir.join(name);
-        let store = dir.join("store");
+        let store = world.dir.join(name).join("store");
         make(&store)?;
-        Self::serve(world, &dir, &store, by)
+        Self::serve(world, Flags::new(&store)?, by)
     }
 
-    /// A registry of a store that is there.
-    pub(super) fn serve(world: &World, dir: &Path, store: &Path, by: impl FnOnce(&Path) -> Command) -> Result<Self> {
-        let flags = Flags::new(store)?;
+    /// A registry of a store that is there. Its log goes beside the store.
+    pub(super) fn serve(world: &World, flags: Flags, by: impl FnOnce(&Path) -> Command) -> Result<Self> {
         let mut command = by(&world.programs.registry);
+        let dir = flags.store.parent().unwrap_or(world.dir);
         let server = Server::spawn(dir, "registry", flags.listen, command.args(flags.arguments()))?;
-        Ok(Self { server: server.wait("/v2/", Duration::from_millis(5))?, flags, store: store.to_owned() })
+        Ok(Self { server: server.wait("/v2/", Duration::from_millis(5))?, flags })
     }
 
     /// A layer of the tool of that number.
@@ -80,13 +77,13 @@ impl Site {
         self.layer_of(BIG)
     }
 
-    fn layer_of(&self, tool: &str) -> Result<Layer> {
-        let store = Store::open(&self.store)?;
+    fn layer_of(&self, name: &str) -> Result<Layer> {
+        let store = Store::open(&self.flags.store)?;
         let tools = store.generations().first().ok_or("the store has no generation")?.tools();
-        let record = tools.get(&Name::parse(tool)?).and_then(|platforms| platforms.get(&Arch::Amd64));
+        let record = tools.get(&Name::parse(name)?).and_then(|platforms| platforms.get(&Arch::Amd64));
         let digest = &record.ok_or("the store lacks a tool")?.gzip.digest;
         let hex = digest.digest().to_owned();
-        Ok(Layer { path: format!("/v2/{tool}/blobs/{digest}"), file: store.blob_path(digest), hex })
+        Ok(Layer { path: format!("/v2/{name}/blobs/{digest}"), file: store.blob_path(digest), hex })
     }
 
     /// One answer, on a connection of its own.
@@ -216,6 +213,6 @@ pub(super) fn check_manifest(answer: &Answer) -> Result {
 
 /// The store of a site: four tools, and one with a large layer.
 pub(super) fn make(store: &Path) -> Result<GenerationId> {
-    let big = Tool::new(BIG, "1.0", BIG_BYTES);
+    let big = tool(BIG, "1.0", BIG_BYTES);
     synthetic::commit(store, &synthetic::many(4).into_iter().chain([big]).collect::<Vec<_>>())
 }

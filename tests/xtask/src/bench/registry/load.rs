@@ -81,7 +81,7 @@ pub(super) fn run(server: &Entrant, target: &Target) -> Result<Load> {
         Protocol::Http1 => output(&mut wrk(server, target))?,
         Protocol::Http2 => output(h2load(target, SECONDS).arg(target.url(server)))?,
     };
-    let cpu = server.server.cpu()? - before;
+    let cpu = server.server.cpu()?.since(&before);
     let parsed = match target.protocol {
         Protocol::Http1 => parse_wrk(&text),
         Protocol::Http2 => parse_h2load(&text),
