@@ -3,6 +3,7 @@
 mod accept;
 mod clients;
 mod connection;
+mod frames;
 mod patience;
 mod refuse;
 mod stream;
@@ -43,7 +44,8 @@ pub struct Settings {
     pub head: Duration,
     /// How long a client may keep a connection on which it asks for nothing more.
     pub keep_alive: Duration,
-    /// How long a client may take nothing of a response.
+    /// How long a client may take nothing of a response. Over HTTP/2, one that leaves no room in its window is told
+    /// after `keep_alive` to ask nothing more, and has this time from then on.
     pub stall: Duration,
     /// Between the end of listening and the end of idle connections: what a client has sent on a connection that was
     /// accepted last has arrived by then. (Without it, some of those requests are lost.) Responses meanwhile tell

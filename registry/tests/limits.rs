@@ -204,6 +204,51 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Pings until the connection ends, and gives back what came meanwhile.
+fn pings_until_the_end(stream: &mut TcpStream) -> Vec<u8> {
+    let (begin, mut all, mut some) = (Instant::now(), Vec::new(), [0; 64 << 10]);
+    while stream.write_all(&frame(6, 0, 0, b"anybody?")).is_ok() {
+        match stream.read(&mut some) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => all.extend(&some[..count]),
+        }
+        assert!(begin.elapsed() < GUARD, "pings keep a connection");
+    }
+    all
+}
+
+/// Types of the frames, apart from the answers to pings.
+fn kinds(mut frames: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [high, middle, low, kind, ..] = *frames {
+        kinds.extend(Some(kind).filter(|kind| *kind != 6));
+        frames = frames.get(9 + u32::from_be_bytes([0, high, middle, low]) as usize..).unwrap_or_default();
+    }
+    kinds
+}
+
+#[test]
+fn pings_are_no_requests_and_no_reason_to_wait_for_a_client_that_takes_nothing() {
+    let (_dir, store, _ids) = store();
+    let server = Server::with(&store, short());
+    let (target, ..) = everything(&server, "strace", "latest").into_iter().max_by_key(|(.., size)| *size).unwrap();
+    let mut stream = connect(&server);
+    stream.write_all(HTTP2).unwrap();
+    assert_eq!(kinds(&pings_until_the_end(&mut stream)), [4, 4], "settings, and that the client's are there");
+
+    // `:method: GET`, `:scheme: http`, and `:path:` with a literal, the length of which goes into one byte.
+    let head = |path: &str| [&[0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat();
+    // The answer to the one is taken; that to the other does not fit into the window, which stays as it is.
+    for target in ["/v2/", &target] {
+        let mut stream = connect(&server);
+        stream.write_all(HTTP2).unwrap();
+        stream.write_all(&frame(1, 5, 1, &head(target))).unwrap();
+        let kinds = kinds(&pings_until_the_end(&mut stream));
+        assert!(kinds.contains(&0) && kinds.ends_with(&[7]), "DATA, and GOAWAY at the end: {kinds:?}");
+    }
+    all_gone(&server);
+}
+
 #[test]
 fn who_asks_and_takes_back_without_end_is_sent_away() {
     let (_dir, store, _ids) = store();

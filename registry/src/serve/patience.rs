@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::Settings;
 
-/// Bytes that a client must take in [`Settings::stall`] while there is something for it. More than what it can make us
-/// send in HTTP/2 without taking any of a response, by pings for example.
+/// Bytes of responses that a client must take in [`Settings::stall`] while there is something for it.
 const LEAST: u64 = 1024;
 /// How long a client may take to close its end after the last response, when it is still sending.
 const LINGER: Duration = Duration::from_secs(2);
@@ -46,7 +45,7 @@ impl Notes {
         self.head_begun.store(true, Relaxed);
     }
 
-    /// The client has taken that many bytes.
+    /// The client has taken something, and that many bytes of responses with it.
     pub(super) fn took(&self, count: usize) {
         self.taken.store(self.taken.load(Relaxed) + count as u64, Relaxed);
         self.blocked.store(false, Relaxed);
@@ -92,7 +91,7 @@ enum State {
     Answering,
     /// The client, to take what is sent.
     Sending,
-    /// Another request.
+    /// Another request. Or, over HTTP/2, room in the client's window for the rest of a response.
     Idle,
     /// The client, to take the rest. There will be no other request.
     Ending,
@@ -118,7 +117,7 @@ pub(super) struct Patience {
     limits: Limits,
     state: State,
     since: Instant,
-    /// Requests and bytes taken, as they were then.
+    /// Requests and bytes of responses, as they were then.
     requests: u64,
     taken: u64,
     ending: bool,

@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Conversation;
+use super::frames::Written;
 
 /// Bytes that are read and thrown away at the end, so that the client can read the last response. A client that sends
 /// more has not asked for what it is told.
@@ -105,6 +106,7 @@ delegate!(Stream, Plain | Tls);
 pub(super) struct Noted {
     stream: Stream,
     conversation: Arc<Conversation>,
+    written: Written,
     closed: bool,
     /// Bytes that came after the end.
     lingered: usize,
@@ -112,13 +114,21 @@ pub(super) struct Noted {
 
 impl Noted {
     pub(super) fn new(stream: Stream, conversation: Arc<Conversation>) -> Self {
-        Self { stream, conversation, closed: false, lingered: 0 }
+        Self { stream, conversation, written: Written::default(), closed: false, lingered: 0 }
     }
 
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, result: Poll<io::Result<usize>>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match result {
             Poll::Pending => self.conversation.notes.no_room(),
-            Poll::Ready(Ok(count)) => self.conversation.notes.took(count),
+            Poll::Ready(Ok(mut left)) => {
+                let mut responses = 0;
+                for part in parts {
+                    let written = &part[..left.min(part.len())];
+                    responses += self.written.responses(written);
+                    left -= written.len();
+                }
+                self.conversation.notes.took(responses);
+            }
             Poll::Ready(Err(_)) => {}
         }
         result
@@ -143,7 +153,7 @@ impl AsyncRead for Noted {
 impl AsyncWrite for Noted {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.wrote(result)
+        self.wrote(result, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -152,7 +162,7 @@ impl AsyncWrite for Noted {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.wrote(result)
+        self.wrote(result, parts)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -112,7 +112,7 @@ fn who_takes_too_little_is_cut() {
 fn a_multiplexed_connection_lives_by_requests_and_responses_and_not_by_what_else_is_said() {
     let mut connection = Connection::used(true);
     connection.notes.said();
-    connection.notes.took(17);
+    connection.notes.took(0);
     assert_eq!(connection.at(30), connection.until(KEEP_ALIVE));
     connection.notes.took(100_000);
     assert_eq!(connection.at(60), connection.until(60 + KEEP_ALIVE));
