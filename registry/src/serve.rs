@@ -40,7 +40,8 @@ pub struct Settings {
     /// `connections` and these, there are fewer connections.
     pub spare_files: usize,
     /// How long a client may take until it has asked for something, TLS included, and for the head of any later
-    /// request.
+    /// request. A head whose beginning came together with the end of another request has `keep_alive` instead: how
+    /// much of what came was that request is not known here.
     pub head: Duration,
     /// How long a client may keep a connection on which it asks for nothing more.
     pub keep_alive: Duration,
