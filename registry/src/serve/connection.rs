@@ -78,6 +78,12 @@ pub(super) struct Conversation {
     pub(super) notes: Notes,
 }
 
+impl Conversation {
+    pub(super) fn new(server: Arc<Server>, client: Client) -> Self {
+        Self { server, client, notes: Notes::default() }
+    }
+}
+
 /// Serves the connection until it ends.
 pub(super) async fn run(server: &Arc<Server>, Accepted { stream, client, tls }: Accepted) {
     let begin = Instant::now();
@@ -93,7 +99,7 @@ pub(super) async fn run(server: &Arc<Server>, Accepted { stream, client, tls }: 
             }
         }
     };
-    let conversation = Arc::new(Conversation { server: Arc::clone(server), client, notes: Notes::default() });
+    let conversation = Arc::new(Conversation::new(Arc::clone(server), client));
     let stream = TokioIo::new(Noted::new(stream, Arc::clone(&conversation)));
     let answering = service_fn(|request| {
         let asked = Asked::new(&conversation, &request);

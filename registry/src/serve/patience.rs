@@ -56,9 +56,19 @@ impl Notes {
         self.blocked.store(true, Relaxed);
     }
 
+    /// The client has room for all that there is.
+    pub(super) fn flushed(&self) {
+        self.blocked.store(false, Relaxed);
+    }
+
     /// All is said, and the client still sends.
     pub(super) fn lingers(&self) {
         self.lingering.store(true, Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
     }
 
     fn state(&self, ending: bool) -> State {

@@ -171,8 +171,11 @@ impl AsyncWrite for Noted {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(context);
-        if result.is_pending() {
-            self.conversation.notes.no_room();
+        match result {
+            Poll::Pending => self.conversation.notes.no_room(),
+            // With TLS, what was written before may go out without another write.
+            Poll::Ready(Ok(())) => self.conversation.notes.flushed(),
+            Poll::Ready(Err(_)) => {}
         }
         result
     }
@@ -200,3 +203,6 @@ impl AsyncWrite for Noted {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

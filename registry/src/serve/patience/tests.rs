@@ -109,6 +109,16 @@ fn who_takes_too_little_is_cut() {
 }
 
 #[test]
+fn who_has_taken_all_that_there_was_is_idle() {
+    let mut connection = Connection::used(false);
+    connection.notes.no_room();
+    assert_eq!(connection.at(10), connection.until(10 + STALL));
+    connection.notes.flushed();
+    assert_eq!(connection.at(20), connection.until(20 + KEEP_ALIVE));
+    assert_eq!(connection.at(20 + KEEP_ALIVE), Verdict::End);
+}
+
+#[test]
 fn a_multiplexed_connection_lives_by_requests_and_responses_and_not_by_what_else_is_said() {
     let mut connection = Connection::used(true);
     connection.notes.said();
