@@ -1,7 +1,7 @@
 //! One request and its response: what is done for each, whatever kind of connection it came by.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -25,6 +25,22 @@ pub enum Client {
     Address(IpAddr),
     /// One that came by a Unix socket: the file system says who may.
     Local,
+}
+
+/// Bits of an IPv6 address that one client can choose as it likes.
+const IPV6_HOST_BITS: u32 = 64;
+
+impl Client {
+    /// What is counted as one client where clients have limits: an IPv4 address; of an IPv6 address the network, in
+    /// which a client can have any. Clients of this machine have none.
+    #[must_use]
+    pub fn network(self) -> Option<IpAddr> {
+        let Self::Address(address) = self else { return None };
+        Some(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> IPV6_HOST_BITS << IPV6_HOST_BITS).into(),
+            address @ IpAddr::V4(_) => address,
+        })
+    }
 }
 
 /// Everything that an exchange needs.
@@ -99,5 +115,25 @@ impl fmt::Display for Client {
             Self::Address(address) => address.fmt(f),
             Self::Local => f.write_str("local"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client_and_a_mapped_address_is_ipv4() {
+        for (address, network) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:0:1::1", "2001:db8:0:1::"),
+            ("2001:db8:0:1:ffff::2", "2001:db8:0:1::"),
+            ("2001:db8:0:2::1", "2001:db8:0:2::"),
+        ] {
+            let client = Client::Address(address.parse().unwrap());
+            assert_eq!(client.network(), Some(network.parse().unwrap()), "{address}");
+        }
+        assert_eq!(Client::Local.network(), None);
     }
 }

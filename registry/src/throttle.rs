@@ -5,7 +5,6 @@
 //! spoils it for others only where they share both cells with it, which is a matter of chance that it cannot steer.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -85,20 +84,10 @@ impl Throttle {
     }
 
     fn cells(&self, client: Client) -> Option<[&AtomicU64; 2]> {
-        let Client::Address(address) = client else { return None };
-        let hash = self.hash.hash_one(subject(address)) as usize;
+        let hash = self.hash.hash_one(client.network()?) as usize;
         // One in each half, so that they are never the same.
         let (some, others) = self.cells.split_at(CELLS / 2);
         Some([&some[hash % some.len()], &others[(hash >> 32) % others.len()]])
-    }
-}
-
-/// What counts as one client: an IPv4 address; of an IPv6 address the network, in which a client can have any.
-fn subject(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        // No IPv6 address that is routed begins with so many zeros.
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
     }
 }
 
@@ -157,12 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_client_and_a_mapped_address_is_ipv4() {
+    fn a_network_of_ipv6_has_one_rate() {
         let throttle = throttle(1, 5);
         assert_eq!(admitted(&throttle, "2001:db8::1", 0), 5);
         assert_eq!(admitted(&throttle, "2001:db8::ffff:2", 0), 0);
-        assert_eq!(admitted(&throttle, "192.0.2.1", 0), 5);
-        assert_eq!(admitted(&throttle, "::ffff:192.0.2.1", 0), 0);
     }
 
     #[test]

@@ -1,13 +1,10 @@
 //! How many connections each client has.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::exchange::Client;
-
-/// Bits of an IPv6 address that one client can choose as it likes.
-const IPV6_HOST_BITS: u32 = 64;
 
 /// The connections of each client that has any.
 pub(super) struct Clients {
@@ -25,8 +22,7 @@ impl Clients {
 
     /// A place for one more connection of the client, if it may have one.
     pub(super) fn enter(clients: &Arc<Self>, client: Client) -> Option<Place> {
-        let Client::Address(address) = client else { return Some(Place(None)) };
-        let network = network(address);
+        let Some(network) = client.network() else { return Some(Place(None)) };
         // The map is whole between any two of its operations, whatever became of who held the lock.
         let mut counts = clients.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(network).or_default();
@@ -51,14 +47,6 @@ impl Drop for Place {
                 counts.remove(network);
             }
         }
-    }
-}
-
-/// What is counted as one client.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> IPV6_HOST_BITS << IPV6_HOST_BITS).into(),
     }
 }
 
