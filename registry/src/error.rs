@@ -74,6 +74,9 @@ pub enum RequestError {
     /// The client asks too often, or guesses passwords.
     #[error("too many requests: ask again in {} s", .0.0)]
     TooMany(RetryAfter),
+    /// The client has as many connections as it may have.
+    #[error("this client has too many connections: close some, or wait until they have ended")]
+    TooManyConnections,
     /// The request means nothing here.
     #[error(transparent)]
     Route(#[from] RouteError),

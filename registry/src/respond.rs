@@ -28,7 +28,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// What a tag or a list names changes with the next generation: half a minute is what a cache in front may lag behind.
 const SHORT: HeaderValue = HeaderValue::from_static("public, max-age=30");
-/// When to ask again for what cannot be read for now.
+/// When to ask again where what is wrong passes soon.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const NO_REFERRERS: &[u8] =
     br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
@@ -162,7 +162,7 @@ pub fn error(error: &RequestError) -> Response<Bytes> {
             let range = HeaderValue::try_from(format!("bytes */{size}")).expect("digits");
             headers.insert(CONTENT_RANGE, range);
         }
-        RequestError::Blob(BlobError::Unreadable { .. }) => {
+        RequestError::TooManyConnections | RequestError::Blob(BlobError::Unreadable { .. }) => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }
         _ => {}
@@ -185,7 +185,9 @@ pub fn make_private(response: &mut Response<Bytes>) {
 fn status_and_code(error: &RequestError) -> (StatusCode, &'static str) {
     match error {
         RequestError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
-        RequestError::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        RequestError::TooMany(_) | RequestError::TooManyConnections => {
+            (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
+        }
         RequestError::Route(error) => match error {
             RouteError::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             RouteError::Endpoint(_) => (StatusCode::NOT_FOUND, "UNSUPPORTED"),

@@ -143,6 +143,9 @@ fn heads_have_a_limit_and_the_client_is_told() {
     assert_eq!(with(20_000), 431);
     // More than the server reads before it answers: what is not read must not cut the answer off.
     assert_eq!(with(100_000), 431);
+    let many: Vec<(String, &str)> = (0..200).map(|number| (format!("X-{number}"), "x")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(server.ask("GET", "/v2/", &many).status, 431);
 }
 
 #[test]
@@ -285,7 +288,9 @@ fn a_client_has_its_share_of_connections() {
     }
     let refused = server.get("/v2/");
     assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
-    assert_eq!(refused.json()["errors"][0]["code"], "TOOMANYREQUESTS");
+    let error = &refused.json()["errors"][0];
+    assert_eq!(error["code"], "TOOMANYREQUESTS");
+    assert_eq!(refused.header("warning"), format!("299 - \"{}\"", error["message"].as_str().unwrap()));
     assert_eq!(server.metrics.connections_refused.get(), 1);
     let mut local = UnixStream::connect(&path).unwrap();
     local.write_all(GET).unwrap();

@@ -11,28 +11,22 @@ use tokio::time::timeout;
 
 use super::accept::Accepted;
 use super::stream::Plain;
+use crate::error::RequestError;
+use crate::respond;
 
-/// The response, in full.
-const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
-    content-type: application/json\r\n\
-    content-length: 145\r\n\
-    retry-after: 1\r\n\
-    connection: close\r\n\
-    \r\n\
-    {\"errors\":[{\"code\":\"TOOMANYREQUESTS\",\"message\":\"this client has too many connections: close some, \
-    or wait until they have ended\",\"detail\":null}]}";
 /// Refused clients at a time that are given the time to read that. Others may find the connection cut before.
-const AT_A_TIME: usize = 64;
+pub(super) const AT_A_TIME: usize = 32;
 /// How long they are given.
 const TIME: Duration = Duration::from_secs(1);
 
 pub(super) struct Refusals {
+    refusal: Vec<u8>,
     permits: Arc<Semaphore>,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_A_TIME)) }
+        Self { refusal: refusal(), permits: Arc::new(Semaphore::new(AT_A_TIME)) }
     }
 }
 
@@ -42,7 +36,7 @@ impl Refusals {
         tracing::debug!(?client, "a connection was refused: the client has too many");
         // Not through the runtime, which does not know yet that there is room.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let told = tls.is_none() && send(&stream, REFUSAL, flags).is_ok();
+        let told = tls.is_none() && send(&stream, &self.refusal, flags).is_ok();
         if let (true, Ok(permit)) = (told, Arc::clone(&self.permits).try_acquire_owned()) {
             tokio::spawn(async move {
                 let _ = timeout(TIME, finish(&mut stream)).await;
@@ -59,16 +53,34 @@ async fn finish(stream: &mut Plain) -> io::Result<()> {
     Ok(())
 }
 
+/// The response, in full.
+fn refusal() -> Vec<u8> {
+    let (head, body) = respond::error(&RequestError::TooManyConnections).into_parts();
+    let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    bytes.extend(b"connection: close\r\n\r\n");
+    bytes.extend(body);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_refusal_has_the_length_that_it_says() {
-        let text = std::str::from_utf8(REFUSAL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
-        let json: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(json["errors"][0]["code"], "TOOMANYREQUESTS");
+    fn the_refusal_is_like_any_other_error() {
+        insta::assert_snapshot!(String::from_utf8(refusal()).unwrap().replace("\r\n", "\n"), @r#"
+        HTTP/1.1 429 Too Many Requests
+        content-type: application/json
+        content-length: 131
+        warning: 299 - "this client has too many connections: close some, or wait until they have ended"
+        cache-control: no-store
+        retry-after: 1
+        connection: close
+
+        {"errors":[{"code":"TOOMANYREQUESTS","message":"this client has too many connections: close some, or wait until they have ended"}]}
+        "#);
     }
 }
