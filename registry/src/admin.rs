@@ -19,7 +19,7 @@ use crate::handlers::Health;
 use crate::metrics::{self, Names};
 
 pub use client::{Answer, ask};
-pub use server::{Listener, listen, serve};
+pub use server::{Listener, MAX_CONNECTIONS, listen, serve};
 
 /// Where somebody listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -137,7 +137,7 @@ fn limits(config: &Config) -> serve::Settings {
         stall: config.stall_timeout,
         settle: config.settle,
         drain: config.drain,
-        ..serve::Settings::default()
+        spare_files: serve::Settings::default().spare_files + config.admin.len() * admin::MAX_CONNECTIONS,
     }
 }
 

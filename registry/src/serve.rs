@@ -28,6 +28,10 @@ use refuse::Refusals;
 /// Pause after a connection could not be accepted because the process has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Files for blobs that are read, listeners, logs and what the runtime needs. None of them can be taken by clients that
+/// only connect: those that are refused have their own.
+const OWN_FILES: usize = 64;
+
 /// The limits of connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -36,8 +40,9 @@ pub struct Settings {
     /// Connections at a time of one client: an IPv4 address, an IPv6 network of 64 bits. Unix sockets have no limit.
     /// It is high, because what is behind one address may be a whole cluster.
     pub connections_per_client: usize,
-    /// Files that are left for other things than connections, such as blobs: where the process may have fewer than
-    /// `connections` and these, there are fewer connections.
+    /// Files that are left for other things than connections: where the process may have fewer than `connections` and
+    /// these, there are fewer connections. To what is there by default, a program adds what else it opens for clients,
+    /// such as [`admin::MAX_CONNECTIONS`](crate::admin::MAX_CONNECTIONS) for each admin listener.
     pub spare_files: usize,
     /// How long a client may take until it has asked for something, TLS included, and for the head of any later
     /// request. A head whose beginning came together with the end of another request has `keep_alive` instead: how
@@ -61,7 +66,7 @@ impl Default for Settings {
         Self {
             connections: 4096,
             connections_per_client: 1024,
-            spare_files: 64,
+            spare_files: OWN_FILES + refuse::AT_A_TIME,
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             stall: Duration::from_secs(60),

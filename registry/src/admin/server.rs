@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use super::{Admin, AdminError, Endpoint};
 
 /// Connections at a time, on each listener.
-const MAX_CONNECTIONS: usize = 32;
+pub const MAX_CONNECTIONS: usize = 32;
 /// How long the head of a request may take, and how long a connection may be silent.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may last, so that nobody can keep one from others.
