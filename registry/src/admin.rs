@@ -6,9 +6,6 @@ mod server;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,23 +13,24 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::handlers::Health;
+use crate::listen::{Endpoint, EndpointError};
 use crate::metrics::{self, Names};
 
 pub use client::{Answer, ask};
 pub use server::{Listener, MAX_CONNECTIONS, listen, serve};
 
-/// Where somebody listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `127.0.0.1:5006`.
-    Tcp(SocketAddr),
-    /// `unix:/run/kitbag/admin.sock`.
-    Unix(PathBuf),
-}
-
 /// Why there is no admin listener, or no answer of one.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
+    /// It is no endpoint, or one that clients of the registry have for themselves.
+    #[error(
+        "`{0}` is nothing for `admin`, which answers in plain HTTP on sockets of its own: write `127.0.0.1:5006`, \
+         `[::1]:5006` or `unix:/run/kitbag/admin.sock`"
+    )]
+    Form(String),
+    /// The path of the Unix socket cannot be one.
+    #[error(transparent)]
+    UnixPath(EndpointError),
     /// It cannot be listened there.
     #[error("cannot listen on `{endpoint}`: {source}; choose another endpoint with `--admin`")]
     Listen {
@@ -54,6 +52,20 @@ pub enum AdminError {
     /// It takes too long, or what answers speaks no HTTP.
     #[error("what listens on `{0}` gives no answer within {TIMEOUT} s", TIMEOUT = client::TIMEOUT.as_secs())]
     Silent(Endpoint),
+}
+
+/// The endpoint that a person names for `admin`.
+///
+/// # Errors
+/// [`AdminError::Form`], [`AdminError::UnixPath`].
+pub fn endpoint(text: &str) -> Result<Endpoint, AdminError> {
+    match text.parse() {
+        Ok(endpoint @ (Endpoint::Tcp(_) | Endpoint::Unix(_))) => Ok(endpoint),
+        Ok(Endpoint::Tls(_) | Endpoint::Systemd) | Err(EndpointError::Form(_)) => {
+            Err(AdminError::Form(text.to_owned()))
+        }
+        Err(error @ EndpointError::UnixPath(_)) => Err(AdminError::UnixPath(error)),
+    }
 }
 
 /// What is asked about: where this process stands.
@@ -190,29 +202,6 @@ impl fmt::Display for Check {
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").field("checks", &self.checks()).finish_non_exhaustive()
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(_) => Err("write the whole path of a socket after `unix:`".to_owned()),
-            None => text.parse().map(Self::Tcp).map_err(|_| {
-                "write for example `127.0.0.1:5006`, `[::1]:5006` or `unix:/run/kitbag/admin.sock`".to_owned()
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use kitbag_registry::admin::Endpoint;
+use kitbag_registry::admin;
+use kitbag_registry::listen::Endpoint;
 
 use crate::config::{Config, Output};
 
@@ -37,6 +38,7 @@ pub(crate) enum Task {
     Ready {
         /// Where the instance listens for questions about its health
         #[arg(long, env = "KITBAG_ADMIN", value_name = "ENDPOINT", value_delimiter = ',')]
+        #[arg(value_parser = admin::endpoint)]
         admin: Vec<Endpoint>,
         /// The TOML file that says so, where no flag and no variable does
         #[arg(long, env = "KITBAG_CONFIG", value_name = "FILE")]

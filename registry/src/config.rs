@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use kitbag_registry::admin::Endpoint;
-use kitbag_registry::listen;
+use kitbag_registry::admin;
+use kitbag_registry::listen::{Endpoint, unix_path};
 use kitbag_registry::log::{Format, Sample};
 
 pub(crate) use file::File;
@@ -55,10 +55,10 @@ pub(crate) struct Config {
     /// `systemd`; several with commas
     #[arg(long, env = "KITBAG_LISTEN", value_name = "ENDPOINT", help_heading = "Listeners")]
     #[arg(value_delimiter = ',', default_value = "127.0.0.1:5005")]
-    pub(crate) listen: Vec<listen::Endpoint>,
+    pub(crate) listen: Vec<Endpoint>,
     /// Where health and metrics are asked for: `127.0.0.1:5006`, `unix:/run/kitbag/admin.sock`; several with commas
     #[arg(long, env = "KITBAG_ADMIN", value_name = "ENDPOINT", help_heading = "Listeners")]
-    #[arg(value_delimiter = ',')]
+    #[arg(value_parser = admin::endpoint, value_delimiter = ',')]
     pub(crate) admin: Vec<Endpoint>,
     /// Share the port with other instances (SO_REUSEPORT)
     #[arg(long, env = "KITBAG_REUSE_PORT", value_name = "on|off", help_heading = "Listeners")]
@@ -67,6 +67,7 @@ pub(crate) struct Config {
     pub(crate) reuse_port: bool,
     /// Where an instance hands its listening sockets over to the next one: a Unix socket's path, or `@` and a name
     #[arg(long, env = "KITBAG_HANDOVER", value_name = "SOCKET", help_heading = "Listeners")]
+    #[arg(value_parser = unix_path)]
     pub(crate) handover: Option<PathBuf>,
 
     /// Certificate chain in PEM, for `tls:` endpoints
@@ -207,7 +208,13 @@ pub(crate) enum ConfigError {
     NoTlsEndpoint,
     /// TLS without a certificate.
     #[error("`{0}` in `listen` needs a certificate: give `tls-certificate` and `tls-key`")]
-    NoCertificate(listen::Endpoint),
+    NoCertificate(Endpoint),
+    /// A name that no two instances can have, where there are two for a while.
+    #[error(
+        "`{0}` cannot go over from one instance to the next, as `handover` and `reuse-port` ask: give `admin` a path, \
+         like `unix:/run/kitbag/admin.sock`"
+    )]
+    AdminName(Endpoint),
 }
 
 impl Config {
@@ -219,9 +226,18 @@ impl Config {
             _ => {}
         }
         match (self.tls_certificate.is_some(), self.listen.iter().find(|endpoint| endpoint.is_tls())) {
-            (true, None) => Err(ConfigError::NoTlsEndpoint),
-            (false, Some(endpoint)) => Err(ConfigError::NoCertificate(endpoint.clone())),
-            _ => Ok(()),
+            (true, None) => return Err(ConfigError::NoTlsEndpoint),
+            (false, Some(endpoint)) => return Err(ConfigError::NoCertificate(endpoint.clone())),
+            _ => {}
         }
+        match self.admin.iter().find(|endpoint| self.shared() && endpoint.is_abstract()) {
+            Some(endpoint) => Err(ConfigError::AdminName(endpoint.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether another instance may run beside this one, until it takes over or for good.
+    pub(crate) fn shared(&self) -> bool {
+        self.reuse_port || self.handover.is_some()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The new instance connects to the socket at which the running one offers its own. It gets them in one message, and
 //! both accept from the same queues until the new one confirms. Then the old one stops accepting and finishes what it
-//! has begun. The socket of the offer is handed over with the rest.
+//! has begun. The socket of the offer is handed over with the rest. The files of Unix sockets belong to the old instance
+//! until it gives its sockets, to nobody until the new one confirms, and then to the new one.
 
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
@@ -31,6 +32,8 @@ const MESSAGE: &[u8] = b"kitbag-registry handover 1\n";
 const READY: u8 = b'r';
 /// Sockets that can be handed over.
 const MAX_SOCKETS: usize = 64;
+/// New instances that may wait until the sockets are given to them.
+const BACKLOG: i32 = 8;
 /// How long the running instance may take to give its sockets.
 const GIVE: Duration = Duration::from_secs(5);
 /// How long the new instance may take to be ready, after which another one may ask.
@@ -73,11 +76,18 @@ pub enum HandoverError {
 #[derive(Debug)]
 pub struct Taken {
     /// The socket of the offer.
-    pub control: OwnedFd,
+    pub control: Control,
     /// The sockets that it listens on.
     pub sockets: Vec<OwnedFd>,
     /// To whoever gave them.
     pub giver: Giver,
+}
+
+/// The socket by which listening sockets are offered.
+#[derive(Debug)]
+pub struct Control {
+    socket: OwnedFd,
+    file: Option<SocketFile>,
 }
 
 /// The instance that has given its sockets, and still serves.
@@ -105,17 +115,43 @@ pub fn take(path: &Path) -> Result<Option<Taken>, Error> {
     let (said, sockets) = receive(&stream).map_err(failed)?;
     let mut sockets = sockets.into_iter();
     match sockets.next() {
-        Some(control) if said == MESSAGE => {
+        Some(socket) if said == MESSAGE => {
+            let control = Control { socket, file: SocketFile::of(path, false) };
             Ok(Some(Taken { control, sockets: sockets.collect(), giver: Giver(stream) }))
         }
+        // It ends, and gives nothing.
+        None if said.is_empty() => Ok(None),
         _ => Err(Error::Handover(HandoverError::Language { path: path.to_owned() })),
     }
 }
 
+impl Control {
+    /// Makes the socket, where there is none to take.
+    ///
+    /// # Errors
+    /// [`Error::Handover`].
+    pub fn new(path: &Path) -> Result<Self, Error> {
+        match bind_unix(path, 0o600, BACKLOG) {
+            Ok(socket) => Ok(Self { socket: socket.into(), file: SocketFile::of(path, true) }),
+            Err(source) => Err(Error::Handover(HandoverError::Io { path: path.to_owned(), source })),
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            file.remove();
+        }
+    }
+}
+
 impl Giver {
-    /// Says that the sockets are served from here on. The other instance then stops accepting.
-    pub fn ready(mut self) {
-        // If it is gone already, all the better.
+    /// Says that the sockets are served from here on, by whoever makes this offer, which also has their files. The other
+    /// instance then stops accepting.
+    pub fn ready(mut self, offer: &Offer) {
+        offer.files().for_each(SocketFile::claim);
+        // If it is gone already, it has left the files to us.
         let _ = self.0.write_all(&[READY]);
     }
 }
@@ -123,31 +159,24 @@ impl Giver {
 /// Listening sockets that whoever comes next may have.
 #[derive(Debug)]
 pub struct Offer {
-    control: OwnedFd,
-    /// The file of the offer's socket.
-    file: Option<SocketFile>,
+    control: Control,
     sockets: Vec<OwnedFd>,
     files: Vec<Arc<SocketFile>>,
 }
 
 impl Offer {
-    /// Offers the listeners' sockets at the path, by the socket that was taken over, if there is one.
+    /// Offers the listeners' sockets.
     ///
     /// # Errors
-    /// [`Error::Handover`].
-    pub fn new(path: &Path, control: Option<OwnedFd>, listeners: &[Listener]) -> Result<Self, Error> {
-        let failed = |source| Error::Handover(HandoverError::Io { path: path.to_owned(), source });
-        let control = match control {
-            Some(control) => control,
-            None => bind_unix(path, 0o600, 8).map_err(failed)?.into(),
-        };
+    /// [`Error::Start`].
+    pub fn new(control: Control, listeners: &[Listener]) -> Result<Self, Error> {
         let (mut sockets, mut files) = (Vec::new(), Vec::new());
         for listener in listeners {
-            let (socket, file) = listener.share().map_err(failed)?;
+            let (socket, file) = listener.share().map_err(Error::Start)?;
             sockets.push(socket);
             files.extend(file);
         }
-        Ok(Self { control, file: SocketFile::of(path), sockets, files })
+        Ok(Self { control, sockets, files })
     }
 
     /// Ends when another instance has the sockets and serves them.
@@ -162,7 +191,7 @@ impl Offer {
         loop {
             match control.accept().await {
                 Ok((stream, _)) => match self.give(stream).await {
-                    Ok(true) => break,
+                    Ok(true) => return,
                     Ok(false) => tracing::warn!("an instance asked for the sockets and did not get ready"),
                     Err(error) => tracing::warn!("cannot hand over the sockets: {error}"),
                 },
@@ -172,11 +201,15 @@ impl Offer {
                 }
             }
         }
-        self.file.iter().chain(self.files.iter().map(Arc::as_ref)).for_each(SocketFile::leave);
+    }
+
+    /// The files of all that is offered.
+    fn files(&self) -> impl Iterator<Item = &SocketFile> {
+        self.control.file.iter().chain(self.files.iter().map(Arc::as_ref))
     }
 
     fn control(&self) -> io::Result<UnixListener> {
-        let control = std::os::unix::net::UnixListener::from(self.control.try_clone()?);
+        let control = std::os::unix::net::UnixListener::from(self.control.socket.try_clone()?);
         control.set_nonblocking(true)?;
         UnixListener::from_std(control)
     }
@@ -188,20 +221,21 @@ impl Offer {
             tracing::warn!("user {uid} asked for the sockets, and is another one");
             return Ok(false);
         }
-        let sockets: Vec<BorrowedFd> =
-            std::iter::once(self.control.as_fd()).chain(self.sockets.iter().map(|socket| socket.as_fd())).collect();
-        stream.async_io(Interest::WRITABLE, || send(stream.as_fd(), &sockets)).await?;
-        let ready = timeout(READY_TIME, stream.read_u8()).await;
-        Ok(matches!(ready, Ok(Ok(READY))))
-    }
-}
-
-impl Drop for Offer {
-    fn drop(&mut self) {
-        // Those of the sockets go with their listeners.
-        if let Some(file) = &self.file {
-            file.remove();
+        let sockets: Vec<BorrowedFd> = std::iter::once(self.control.socket.as_fd())
+            .chain(self.sockets.iter().map(|socket| socket.as_fd()))
+            .collect();
+        // Should we be told to end while the client has them, then it needs the files. If it fails in that moment too,
+        // they are left behind, and make way.
+        self.files().for_each(SocketFile::leave);
+        let given = async {
+            stream.async_io(Interest::WRITABLE, || send(stream.as_fd(), &sockets)).await?;
+            Ok(matches!(timeout(READY_TIME, stream.read_u8()).await, Ok(Ok(READY))))
+        };
+        let given = given.await;
+        if !matches!(given, Ok(true)) {
+            self.files().for_each(SocketFile::claim);
         }
+        given
     }
 }
 

@@ -1,4 +1,5 @@
-//! The program: arguments, log, runtime, admin listener, store, listener, in this order.
+//! The program: arguments, log, runtime, admin listener, store, listener, in this order. Where another instance may run
+//! beside this one, whose admin listener answers meanwhile, ours comes after the store.
 
 #![forbid(unsafe_code)]
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use kitbag_registry::admin::{Endpoint, ask};
+use kitbag_registry::admin::{self, ask};
+use kitbag_registry::listen::Endpoint;
 
 use crate::USAGE;
 use crate::config::File;
@@ -39,7 +40,10 @@ fn endpoint(given: &[Endpoint], file: Option<&Path>) -> Result<Endpoint, String>
     if let (true, Some(path)) = (all.is_empty(), file) {
         let file = File::read(path).map_err(|error| error.to_string())?;
         let values = file.values("admin").unwrap_or_default().iter().flat_map(|value| value.split(','));
-        all = values.map(str::parse).collect::<Result<_, _>>().map_err(|error| format!("`admin`: {error}"))?;
+        all = values
+            .map(admin::endpoint)
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("`admin` in `{}`: {error}", path.display()))?;
     }
     let unix = all.iter().position(|endpoint| matches!(endpoint, Endpoint::Unix(_)));
     let nowhere = "`admin` is not set: give the instance and this command `--admin unix:/run/kitbag/admin.sock`, \

@@ -3,14 +3,16 @@
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use kitbag_registry::admin::{self, Admin, AdminError};
 use kitbag_registry::auth::{Access, Files};
-use kitbag_registry::handover::{Giver, Offer, take};
-use kitbag_registry::listen::{Endpoint, Listener, Options, listen};
-use kitbag_registry::metrics::Names;
+use kitbag_registry::handover::{Control, Giver, Offer, take};
+use kitbag_registry::listen::{Endpoint, Given, Listener, Options, bind, inherited, open};
+use kitbag_registry::log::Log;
 use kitbag_registry::serve::{self, Ending};
 use kitbag_registry::throttle::Throttle;
 use kitbag_registry::tls::{Tls, TlsFiles};
@@ -57,22 +59,9 @@ impl RunError {
 pub(crate) fn run(config: &Config, settings: Vec<Setting>, arguments: Vec<OsString>) -> Result<(), RunError> {
     let store = config.store.as_deref().ok_or(RunError::NoStore)?;
     // Sockets that were opened before us stand in the environment, which is read while there is one thread.
-    let sockets = Sockets::new(config)?;
+    let inherited = inherited(&config.listen)?;
     let log = log::start(&log_settings(config))?;
     raise_file_limit();
-    let (metrics, names) = Metrics::new();
-    let metrics = Arc::new(metrics);
-    let registry = Arc::new(Registry::open(store, Arc::clone(&metrics))?);
-    let access = Access::open(Files { htpasswd: config.htpasswd.clone(), tokens: config.token_file.clone() })?;
-    let mut service = Service::new(registry, metrics);
-    service.access = access.map(Arc::new);
-    service.throttle.store(throttle(config));
-    let service = Arc::new(service);
-    let reload = Reload::new(arguments, settings)
-        .with(log_part(&log))
-        .with(throttle_part(&service, config))
-        .with(access_part(&service))
-        .with(tls_part(sockets.tls.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -80,7 +69,7 @@ pub(crate) fn run(config: &Config, settings: Vec<Setting>, arguments: Vec<OsStri
         .map_err(Error::Start)?;
     let ending = runtime.block_on(async {
         let mut background = JoinSet::new();
-        let ending = work(config, &service, names, sockets, reload, &mut background).await;
+        let ending = work(config, store, inherited, &log, (arguments, settings), &mut background).await;
         // So that what it has made, like the file of a socket, goes too.
         background.shutdown().await;
         ending
@@ -95,34 +84,55 @@ pub(crate) fn run(config: &Config, settings: Vec<Setting>, arguments: Vec<OsStri
 
 /// What clients come in by, and what hands it on to the next instance.
 struct Sockets {
+    options: Options,
     listeners: Vec<Listener>,
-    tls: Option<Arc<Tls>>,
     offer: Option<Offer>,
     giver: Option<Giver>,
 }
 
 impl Sockets {
-    /// From another instance, from whoever started us, or opened here.
-    fn new(config: &Config) -> Result<Self, Error> {
-        let tls = match (&config.tls_certificate, &config.tls_key) {
-            (Some(certificate), Some(key)) => {
-                let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
-                Some(Arc::new(Tls::new(files).map_err(Error::Tls)?))
-            }
-            _ => None,
+    /// From another instance, from whoever started us, or made here. Those are not open yet.
+    fn new(config: &Config, tls: Option<Arc<Tls>>, inherited: Vec<OwnedFd>) -> Result<Self, Error> {
+        let options = Options { reuse_port: config.reuse_port, tls, ..Options::default() };
+        let Some(path) = &config.handover else {
+            let listeners = bind(&config.listen, &options, Given { inherited, taken: Vec::new() })?;
+            return Ok(Self { options, listeners, offer: None, giver: None });
         };
-        let options = Options { reuse_port: config.reuse_port, tls: tls.clone(), ..Options::default() };
-        let (control, sockets, giver) = match config.handover.as_deref().map(take).transpose()?.flatten() {
-            Some(taken) => (Some(taken.control), taken.sockets, Some(taken.giver)),
-            None => (None, Vec::new(), None),
+        let (control, taken, giver) = match take(path)? {
+            Some(taken) => (taken.control, taken.sockets, Some(taken.giver)),
+            None => (Control::new(path)?, Vec::new(), None),
         };
-        let listeners = listen(&config.listen, &options, sockets)?;
-        let offer = match &config.handover {
-            Some(path) => Some(Offer::new(path, control, &listeners)?),
-            None => None,
-        };
-        Ok(Self { listeners, tls, offer, giver })
+        let listeners = bind(&config.listen, &options, Given { inherited, taken })?;
+        let offer = Some(Offer::new(control, &listeners)?);
+        Ok(Self { options, listeners, offer, giver })
     }
+
+    /// Clients come in here from here on, and the other instance can end.
+    fn open(&mut self) -> Result<(), Error> {
+        open(&self.listeners, &self.options)?;
+        if let (Some(giver), Some(offer)) = (self.giver.take(), &self.offer) {
+            giver.ready(offer);
+        }
+        Ok(())
+    }
+}
+
+/// What clients of TLS endpoints are shown.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Error> {
+    let (Some(certificate), Some(key)) = (&config.tls_certificate, &config.tls_key) else { return Ok(None) };
+    let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
+    Ok(Some(Arc::new(Tls::new(files).map_err(Error::Tls)?)))
+}
+
+/// What is served, and to whom.
+fn service(config: &Config, store: &Path, metrics: Metrics) -> Result<Service, Error> {
+    let metrics = Arc::new(metrics);
+    let registry = Arc::new(Registry::open(store, Arc::clone(&metrics))?);
+    let access = Access::open(Files { htpasswd: config.htpasswd.clone(), tokens: config.token_file.clone() })?;
+    let mut service = Service::new(registry, metrics);
+    service.access = access.map(Arc::new);
+    service.throttle.store(throttle(config));
+    Ok(service)
 }
 
 /// The limits of connections.
@@ -157,21 +167,35 @@ pub(crate) fn log_settings(config: &Config) -> log::Settings {
     }
 }
 
-/// What only ends with this process runs in `background`.
+/// What can fail comes first, and the sockets of clients last: an instance that fails takes no connection and no socket
+/// from another one that runs. What only ends with this process runs in `background`.
 async fn work(
     config: &Config,
-    service: &Arc<Service>,
-    names: Names,
-    sockets: Sockets,
-    mut reload: Reload<'_>,
+    store: &Path,
+    inherited: Vec<OwnedFd>,
+    log: &Log,
+    (arguments, settings): (Vec<OsString>, Vec<Setting>),
     background: &mut JoinSet<()>,
 ) -> Result<Ending, RunError> {
-    let mut signals = Signals::new().map_err(Error::Start)?;
+    let (metrics, names) = Metrics::new();
     let admin = Arc::new(Admin::new(names));
-    // Where another instance takes over, there are two for a while.
-    let shared = config.reuse_port || config.handover.is_some();
-    for endpoint in &config.admin {
-        background.spawn(admin::serve(admin::listen(endpoint, shared)?, Arc::clone(&admin)));
+    // Where there is nobody else to ask, questions are answered from the beginning.
+    if !config.shared() {
+        answer(config, &admin, background)?;
+    }
+    let service = Arc::new(service(config, store, metrics)?);
+    let tls = tls(config)?;
+    let mut reload = Reload::new(arguments, settings)
+        .with(log_part(log))
+        .with(throttle_part(&service, config))
+        .with(access_part(&service))
+        .with(tls_part(tls.clone()));
+    let mut sockets = Sockets::new(config, tls, inherited)?;
+    let mut signals = Signals::new().map_err(Error::Start)?;
+    let registry = Arc::clone(&service.registry);
+    admin.started(move || registry.health());
+    if config.shared() {
+        answer(config, &admin, background)?;
     }
     let following = follow::Settings {
         poll: config.follow_interval,
@@ -183,14 +207,10 @@ async fn work(
         let access = Arc::clone(access);
         background.spawn(async move { access.follow().await });
     }
-    let registry = Arc::clone(&service.registry);
-    admin.started(move || registry.health());
+    sockets.open()?;
     announce(&sockets.listeners, &service.registry);
-    if let Some(giver) = sockets.giver {
-        giver.ready();
-    }
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = serve::serve(sockets.listeners, Arc::clone(service), limits(config), async {
+    let serving = serve::serve(sockets.listeners, Arc::clone(&service), limits(config), async {
         tokio::select! {
             _ = stopped => {}
             () = handed_over(sockets.offer) => {
@@ -212,6 +232,14 @@ async fn work(
         // Who asks again does not want to wait.
         () = told => Ok(Ending::Drained),
     }
+}
+
+/// Answers questions about this process.
+fn answer(config: &Config, admin: &Arc<Admin>, background: &mut JoinSet<()>) -> Result<(), AdminError> {
+    for endpoint in &config.admin {
+        background.spawn(admin::serve(admin::listen(endpoint, config.shared())?, Arc::clone(admin)));
+    }
+    Ok(())
 }
 
 /// Ends when another instance serves what is offered.

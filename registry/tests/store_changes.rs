@@ -24,7 +24,7 @@ use kitbag_builder::store::gc::{self, Policy};
 use kitbag_builder::store::{Store, verify};
 use kitbag_registry::exchange::Client;
 use kitbag_registry::follow::{Settings, follow};
-use kitbag_registry::listen::{Options, listen};
+use kitbag_registry::listen::{Given, Options, listen};
 use kitbag_registry::serve;
 use kitbag_registry::{Metrics, Registry, Service};
 use kitbag_toolsets::canonical::sha256_hex;
@@ -367,7 +367,7 @@ async fn a_file_that_is_truncated_while_it_is_sent_ends_that_connection_only() {
     let targets = world.everything("sh", "latest").await;
     let largest = targets.iter().max_by_key(|target| fs::metadata(world.file(target)).map_or(0, |file| file.len()));
     let largest = largest.unwrap().clone();
-    let listeners = listen(&["127.0.0.1:0".parse().unwrap()], &Options::default(), Vec::new()).unwrap();
+    let listeners = listen(&["127.0.0.1:0".parse().unwrap()], &Options::default(), Given::default()).unwrap();
     let address = listeners[0].endpoint().address().unwrap();
     let settings = serve::Settings::default();
     tokio::spawn(serve::serve(listeners, Arc::clone(&world.service), settings, std::future::pending()));

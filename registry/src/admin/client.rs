@@ -2,12 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::{AdminError, Endpoint};
+use super::AdminError;
+use crate::listen::{Endpoint, connect_unix};
 
 /// How long all of it may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,23 +26,19 @@ pub struct Answer {
 /// Asks whoever listens there.
 ///
 /// # Errors
-/// [`AdminError::Unreachable`], [`AdminError::Silent`].
+/// [`AdminError::Form`], [`AdminError::Unreachable`], [`AdminError::Silent`].
 pub fn ask(endpoint: &Endpoint) -> Result<Answer, AdminError> {
     let (tell, told) = mpsc::channel();
-    let asked = endpoint.clone();
     // In a thread, because connecting to a Unix socket has no time limit of its own.
-    thread::spawn(move || tell.send(exchange(&asked)));
+    match endpoint.clone() {
+        Endpoint::Tcp(address) => thread::spawn(move || tell.send(TcpStream::connect(address).and_then(get))),
+        Endpoint::Unix(path) => thread::spawn(move || tell.send(connect_unix(&path).and_then(get))),
+        Endpoint::Tls(_) | Endpoint::Systemd => return Err(AdminError::Form(endpoint.to_string())),
+    };
     match told.recv_timeout(TIMEOUT) {
         Ok(Ok(text)) => parse(&text).ok_or_else(|| AdminError::Silent(endpoint.clone())),
         Ok(Err(source)) => Err(AdminError::Unreachable { endpoint: endpoint.clone(), source }),
         Err(_) => Err(AdminError::Silent(endpoint.clone())),
-    }
-}
-
-fn exchange(endpoint: &Endpoint) -> io::Result<String> {
-    match endpoint {
-        Endpoint::Tcp(address) => get(TcpStream::connect(address)?),
-        Endpoint::Unix(path) => get(UnixStream::connect(path)?),
     }
 }
 

@@ -1,11 +1,7 @@
 //! The sockets of the admin listeners: HTTP/1.1, few connections, short patience.
 
 use std::convert::Infallible;
-use std::fs;
 use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +12,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::{Admin, AdminError, Endpoint};
+use super::{Admin, AdminError};
+use crate::listen::{self, Endpoint, Options};
 
 /// Connections at a time, on each listener.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -31,38 +28,55 @@ const MAX_LIFE: Duration = Duration::from_secs(120);
 /// Bytes of a request's head.
 const MAX_HEADER_BYTES: usize = 8 << 10;
 /// Connections that may wait to be accepted.
-const BACKLOG: u32 = 64;
+const BACKLOG: i32 = 64;
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A socket that is listened on. A Unix socket's file goes with it.
+/// A socket on which questions are answered. A Unix socket's file goes with it.
 #[derive(Debug)]
-pub enum Listener {
-    /// TCP.
+pub struct Listener {
+    socket: Socket,
+    opened: listen::Listener,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpListener),
-    /// A Unix socket, and its file.
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener),
 }
 
-/// The file of a Unix socket that is ours.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
-/// Listens. A Unix socket takes the name over from whoever had it, in one step: of two instances the newer one answers.
-/// An address can be had by two instances only where both are told that it is `shared`, as while one takes over from
-/// the other.
+/// Listens. An endpoint can be had by two instances only where both are told that it is `shared`, as while one takes
+/// over from the other: a Unix socket takes the name over, so of two instances the newer one answers.
 ///
 /// # Errors
-/// [`AdminError::Listen`].
+/// [`AdminError::Form`], [`AdminError::Listen`].
 pub fn listen(endpoint: &Endpoint, shared: bool) -> Result<Listener, AdminError> {
-    let listener = match endpoint {
-        Endpoint::Tcp(address) => bind_tcp(*address, shared).map(Listener::Tcp),
-        Endpoint::Unix(path) => bind(path).map(|(socket, file)| Listener::Unix(socket, file)),
+    let options = Options { reuse_port: shared, replace: shared, backlog: BACKLOG, ..Options::default() };
+    let opened = match endpoint {
+        Endpoint::Tcp(address) => listen::tcp(*address, &options),
+        Endpoint::Unix(path) => listen::unix(path, &options),
+        Endpoint::Tls(_) | Endpoint::Systemd => return Err(AdminError::Form(endpoint.to_string())),
     };
+    let listener = opened.and_then(Listener::new);
     listener.map_err(|source| AdminError::Listen { endpoint: endpoint.clone(), source })
+}
+
+impl Listener {
+    fn new(opened: listen::Listener) -> io::Result<Self> {
+        let socket = opened.socket.try_clone()?;
+        let socket = if opened.is_unix() {
+            Socket::Unix(UnixListener::from_std(socket.into())?)
+        } else {
+            Socket::Tcp(TcpListener::from_std(socket.into())?)
+        };
+        Ok(Self { socket, opened })
+    }
+
+    /// Where it listens, with the port that the kernel has chosen if it was left to choose.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        self.opened.endpoint()
+    }
 }
 
 /// Answers for ever.
@@ -71,15 +85,15 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>) {
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let admin = Arc::clone(&admin);
-        match &listener {
-            Listener::Tcp(listener) => match listener.accept().await {
+        match &listener.socket {
+            Socket::Tcp(socket) => match socket.accept().await {
                 Ok((stream, _)) => drop(tokio::spawn(async move {
                     connection(stream, admin).await;
                     drop(permit);
                 })),
                 Err(error) => pause(&error).await,
             },
-            Listener::Unix(listener, _) => match listener.accept().await {
+            Socket::Unix(socket) => match socket.accept().await {
                 Ok((stream, _)) => drop(tokio::spawn(async move {
                     connection(stream, admin).await;
                     drop(permit);
@@ -114,33 +128,4 @@ fn sent(response: Response<String>, bodyless: bool) -> Response<Full<Bytes>> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(http::header::CONTENT_LENGTH, body.len().into());
     Response::from_parts(head, Full::new(if bodyless { Bytes::new() } else { body.into() }))
-}
-
-fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(shared)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(format!(".{}", std::process::id()));
-    let new = PathBuf::from(new);
-    // What is left there is of a process that had our number, and is gone.
-    let _ = fs::remove_file(&new);
-    let socket = UnixListener::bind(&new)?;
-    let inode = fs::symlink_metadata(&new)?.ino();
-    fs::rename(&new, path).inspect_err(|_| drop(fs::remove_file(&new)))?;
-    Ok((socket, SocketFile { path: path.to_owned(), inode }))
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Another instance may have taken the name over.
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,7 +9,7 @@ use http::{Method, StatusCode};
 use kitbag_toolsets::Generation;
 use kitbag_toolsets::generation::{sha256_digest, write_generation};
 
-use super::{Admin, AdminError, Answer, Endpoint, Health, Listener, ask, listen, serve};
+use super::{Admin, AdminError, Answer, Endpoint, Health, ask, endpoint, listen, serve};
 use crate::metrics::Metrics;
 
 fn admin() -> Admin {
@@ -112,13 +113,18 @@ fn nothing_else_is_served() {
 }
 
 #[test]
-fn endpoints_are_read_as_they_are_printed() {
-    for text in ["127.0.0.1:5006", "[::1]:5006", "unix:/run/kitbag/admin.sock"] {
-        assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+fn endpoints_of_clients_are_none_for_questions() {
+    for text in ["127.0.0.1:5006", "[::1]:5006", "unix:/run/kitbag/admin.sock", "unix:@kitbag-admin"] {
+        assert_eq!(endpoint(text).unwrap().to_string(), text);
     }
-    for text in ["", "localhost:5006", "5006", "unix:", "unix:admin.sock", "/run/x"] {
-        assert!(text.parse::<Endpoint>().is_err(), "{text}");
+    for text in ["localhost:5006", "tls:127.0.0.1:5006", "systemd"] {
+        let error = endpoint(text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{text}` is nothing for `admin`")), "{error}");
     }
+    insta::assert_snapshot!(endpoint("systemd").unwrap_err(), @"`systemd` is nothing for `admin`, which answers in plain HTTP on sockets of its own: write `127.0.0.1:5006`, `[::1]:5006` or `unix:/run/kitbag/admin.sock`");
+    insta::assert_snapshot!(endpoint("unix:admin.sock").unwrap_err(), @"`admin.sock` cannot be the path of a Unix socket: begin it with `/` or `@`, with at most 107 bytes");
+    assert!(matches!(listen(&Endpoint::Systemd, false), Err(AdminError::Form(_))));
+    assert!(matches!(ask(&Endpoint::Systemd), Err(AdminError::Form(_))));
 }
 
 /// One runtime for the listeners, and questions from outside of it, as a probe asks.
@@ -132,10 +138,13 @@ fn it_answers_on_sockets() {
         // What an instance before has left there, and one that still runs.
         drop(std::os::unix::net::UnixListener::bind(dir.path().join("admin.sock")).unwrap());
         let older = listen(&unix, false).unwrap();
-        tokio::spawn(serve(listen(&unix, false).unwrap(), Arc::clone(&admin)));
+        assert_eq!(dir.path().join("admin.sock").metadata().unwrap().permissions().mode() & 0o777, 0o660);
+        // The name is taken over only by who says so.
+        assert!(listen(&unix, false).is_err());
+        tokio::spawn(serve(listen(&unix, true).unwrap(), Arc::clone(&admin)));
+        assert_eq!(dir.path().join("admin.sock").metadata().unwrap().permissions().mode() & 0o777, 0o660);
         let tcp = listen(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
-        let Listener::Tcp(socket) = &tcp else { panic!("it is TCP") };
-        let address = socket.local_addr().unwrap();
+        let address = tcp.endpoint().address().unwrap();
         // Another one may have it too, if it says so.
         assert!(listen(&Endpoint::Tcp(address), false).is_err());
         drop(listen(&Endpoint::Tcp(address), true).unwrap());
@@ -167,4 +176,23 @@ fn where_it_cannot_listen_it_says_so() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(async { listen(&Endpoint::Unix("/nowhere/admin.sock".into()), false) }).unwrap_err();
     insta::assert_snapshot!(error, @"cannot listen on `unix:/nowhere/admin.sock`: No such file or directory (os error 2); choose another endpoint with `--admin`");
+}
+
+#[test]
+fn no_file_makes_way_but_a_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("precious");
+    std::fs::write(&path, "precious").unwrap();
+    std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let refused = |name: &str, shared| {
+        let error = runtime.block_on(async { listen(&Endpoint::Unix(dir.path().join(name)), shared) }).unwrap_err();
+        error.to_string().replace(&dir.path().display().to_string(), "DIR")
+    };
+    insta::assert_snapshot!(refused("precious", true), @"cannot listen on `unix:DIR/precious`: there is a file that is no socket; choose another endpoint with `--admin`");
+    insta::assert_snapshot!(refused("precious", false), @"cannot listen on `unix:DIR/precious`: Address already in use (os error 98); choose another endpoint with `--admin`");
+    refused("link", true);
+    refused("link", false);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }

@@ -143,7 +143,9 @@ fn what_is_wrong_in_a_file_is_named_with_its_line() {
     insta::assert_snapshot!(refused("drain = 'soon'"), @"`FILE`, line 1: invalid value 'soon' for '--drain <DURATION>': expected number at 0; write for example `50s`, `1m 30s` or `500ms`");
     insta::assert_snapshot!(refused("max-connections = 0"), @"`FILE`, line 1: invalid value '0' for '--max-connections <COUNT>': 0 is not in 1..=4294967295");
     insta::assert_snapshot!(refused("store = ['a', 'b']"), @"`FILE`, line 1: the argument '--store <DIR>' cannot be used multiple times");
-    insta::assert_snapshot!(refused("admin = 'localhost'"), @"`FILE`, line 1: invalid value 'localhost' for '--admin <ENDPOINT>': write for example `127.0.0.1:5006`, `[::1]:5006` or `unix:/run/kitbag/admin.sock`");
+    insta::assert_snapshot!(refused("admin = 'localhost'"), @"`FILE`, line 1: invalid value 'localhost' for '--admin <ENDPOINT>': `localhost` is nothing for `admin`, which answers in plain HTTP on sockets of its own: write `127.0.0.1:5006`, `[::1]:5006` or `unix:/run/kitbag/admin.sock`");
+    insta::assert_snapshot!(refused("handover = 'h.sock'"), @"`FILE`, line 1: invalid value 'h.sock' for '--handover <SOCKET>': `h.sock` cannot be the path of a Unix socket: begin it with `/` or `@`, with at most 107 bytes");
+    insta::assert_snapshot!(refused("admin = 'unix:@admin'\nreuse-port = true"), @"`unix:@admin` cannot go over from one instance to the next, as `handover` and `reuse-port` ask: give `admin` a path, like `unix:/run/kitbag/admin.sock`");
     insta::assert_snapshot!(refused("log = 'a=b=c'"), @r#"`FILE`, line 1: invalid value 'a=b=c' for '--log <FILTER>': `a=b=c` is no filter for the log: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5; write for example `warn,kitbag_registry=info`"#);
     insta::assert_snapshot!(refused("access-log-sample = 2"), @"`FILE`, line 1: invalid value '2' for '--access-log-sample <PART>': write a part from 0 to 1, for example `0.1` or `1/100`");
     insta::assert_snapshot!(refused("tls-key = 'key.pem'"), @"`tls-key` without `tls-certificate`: give both, or neither");

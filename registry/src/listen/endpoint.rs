@@ -45,6 +45,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether it is a Unix socket in no file system, whose name one instance can have at a time.
+    #[must_use]
+    pub fn is_abstract(&self) -> bool {
+        matches!(self, Self::Unix(path) if abstract_name(path).is_some())
+    }
+
     /// Whether clients speak TLS on it.
     #[must_use]
     pub fn is_tls(&self) -> bool {

@@ -12,7 +12,7 @@ fn endpoint(text: &str) -> Endpoint {
 }
 
 fn one(text: &str) -> Result<Listener, Error> {
-    listen(&[endpoint(text)], &Options::default(), Vec::new()).map(|mut listeners| listeners.remove(0))
+    listen(&[endpoint(text)], &Options::default(), Given::default()).map(|mut listeners| listeners.remove(0))
 }
 
 fn address(listener: &Listener) -> SocketAddr {
@@ -41,8 +41,8 @@ fn all_of_ipv6_leaves_ipv4_to_whom_it_was_given() {
 #[test]
 fn a_port_is_shared_by_those_who_say_so() {
     let options = Options { reuse_port: true, ..Options::default() };
-    let first = listen(&[endpoint("127.0.0.1:0")], &options, Vec::new()).unwrap();
-    let second = listen(&[first[0].endpoint()], &options, Vec::new()).unwrap();
+    let first = listen(&[endpoint("127.0.0.1:0")], &options, Given::default()).unwrap();
+    let second = listen(&[first[0].endpoint()], &options, Given::default()).unwrap();
     assert_eq!(first[0].endpoint(), second[0].endpoint());
     assert!(matches!(one(&first[0].endpoint().to_string()), Err(Error::InUse(_))));
 }
@@ -100,7 +100,8 @@ fn what_was_taken_over_is_used_where_it_is_asked_for_and_the_rest_is_closed() {
     let (kept_at, left_at) = (kept.endpoint(), left.endpoint());
     let taken = vec![left.share().unwrap().0, kept.share().unwrap().0];
     drop((kept, left));
-    let listeners = listen(std::slice::from_ref(&kept_at), &Options::default(), taken).unwrap();
+    let listeners =
+        listen(std::slice::from_ref(&kept_at), &Options::default(), Given { taken, ..Given::default() }).unwrap();
     assert_eq!(listeners[0].endpoint(), kept_at);
     TcpStream::connect(kept_at.address().unwrap()).unwrap();
     assert_eq!(TcpStream::connect(left_at.address().unwrap()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -109,4 +110,40 @@ fn what_was_taken_over_is_used_where_it_is_asked_for_and_the_rest_is_closed() {
 #[test]
 fn without_inherited_sockets_there_is_nothing_to_listen_on() {
     assert!(matches!(one("systemd"), Err(Error::NothingInherited)));
+}
+
+#[test]
+fn sockets_without_a_name_of_their_own_are_what_is_left() {
+    let (named, unnamed) = (one("127.0.0.1:0").unwrap(), one("127.0.0.1:0").unwrap());
+    let both = [Endpoint::Systemd, named.endpoint()];
+    let taken = || vec![named.share().unwrap().0, unnamed.share().unwrap().0];
+    let listeners = listen(&both, &Options::default(), Given { taken: taken(), ..Given::default() }).unwrap();
+    assert_eq!([listeners[0].endpoint(), listeners[1].endpoint()], [unnamed.endpoint(), named.endpoint()]);
+    // What this process was started with goes before it.
+    let inherited = one("127.0.0.1:0").unwrap();
+    let given = Given { inherited: vec![inherited.share().unwrap().0], taken: taken() };
+    let listeners = listen(&both, &Options::default(), given).unwrap();
+    assert_eq!([listeners[0].endpoint(), listeners[1].endpoint()], [inherited.endpoint(), named.endpoint()]);
+}
+
+#[test]
+fn nothing_is_accepted_before_all_is_open() {
+    let listeners = bind(&[endpoint("127.0.0.1:0")], &Options::default(), Given::default()).unwrap();
+    let address = address(&listeners[0]);
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    open(&listeners, &Options::default()).unwrap();
+    TcpStream::connect(address).unwrap();
+}
+
+#[test]
+fn the_file_of_a_socket_that_was_taken_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let endpoint = Endpoint::Unix(path.clone());
+    let listener = one(&endpoint.to_string()).unwrap();
+    let given = Given { taken: vec![listener.share().unwrap().0], ..Given::default() };
+    drop(listen(&[endpoint], &Options::default(), given).unwrap());
+    UnixStream::connect(&path).unwrap();
+    drop(listener);
+    assert!(!path.exists());
 }

@@ -16,17 +16,43 @@ use super::endpoint::abstract_name;
 
 /// Listens at the path. A socket file at which nobody answers is of an instance that was killed, and makes way.
 pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> io::Result<Socket> {
+    if abstract_name(path).is_some() {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&address(path)?)?;
+        socket.listen(backlog)?;
+        return Ok(socket);
+    }
+    make_way(path)?;
+    bind_file(path, mode, backlog)
+}
+
+/// Listens at the path, and takes the name over from whoever listens there, in one step: somebody answers at any time.
+pub(crate) fn replace(path: &Path, mode: u32, backlog: i32) -> io::Result<Socket> {
+    if abstract_name(path).is_some() {
+        return bind(path, mode, backlog);
+    }
+    match path.symlink_metadata() {
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        _ => {}
+    }
+    // Not longer than most names, because the kernel's limit is on this path too.
+    let new = path.with_file_name(format!(".{}", std::process::id()));
+    // What is left there is of a process that had our number, and is gone.
+    make_way(&new)?;
+    let socket = bind_file(&new, mode, backlog)?;
+    std::fs::rename(&new, path).inspect_err(|_| drop(std::fs::remove_file(&new)))?;
+    Ok(socket)
+}
+
+fn bind_file(path: &Path, mode: u32, backlog: i32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    if abstract_name(path).is_none() {
-        make_way(path)?;
-        // On Linux the file gets the mode of the socket, less the umask. So it is at no time open to more than the mode
-        // says, and the rest is added afterwards.
-        fchmod(&socket, mode.into())?;
-    }
+    // On Linux the file gets the mode of the socket, less the umask. So it is at no time open to more than the mode
+    // says, and the rest is added afterwards.
+    fchmod(&socket, mode.into())?;
     socket.bind(&address(path)?)?;
-    if abstract_name(path).is_none() {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.listen(backlog)?;
     Ok(socket)
 }
@@ -74,15 +100,20 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    /// The file at the path, if there is one.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    /// The file at the path, if there is one. Whether it is `ours`, and goes with us.
+    pub(crate) fn of(path: &Path, ours: bool) -> Option<Self> {
         let inode = inode(path).filter(|_| abstract_name(path).is_none())?;
-        Some(Self { path: path.to_owned(), inode, ours: AtomicBool::new(true) })
+        Some(Self { path: path.to_owned(), inode, ours: AtomicBool::new(ours) })
     }
 
     /// Leaves it to another process, which listens on the same socket.
     pub(crate) fn leave(&self) {
         self.ours.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes it from another process, which does not need it any more.
+    pub(crate) fn claim(&self) {
+        self.ours.store(true, Ordering::Relaxed);
     }
 
     /// Removes it, if it is ours and has not been replaced.

@@ -21,7 +21,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kitbag_builder::store::Store;
-use kitbag_registry::listen::{Endpoint, Options, listen};
+use kitbag_registry::listen::{Endpoint, Given, Options, listen};
 use kitbag_registry::serve::{Ending, Settings, serve};
 use kitbag_registry::{Metrics, Registry, Service};
 use kitbag_toolsets::canonical::sha256_hex;
@@ -46,7 +46,7 @@ impl Server {
     }
 
     pub fn on(endpoints: &[Endpoint], options: &Options, store: &Store, settings: Settings) -> Self {
-        let listeners = listen(endpoints, options, Vec::new()).unwrap();
+        let listeners = listen(endpoints, options, Given::default()).unwrap();
         let address = listeners[0].endpoint().address().unwrap();
         let metrics = Arc::new(Metrics::default());
         let registry = Registry::open(store.dir(), Arc::clone(&metrics)).unwrap();
