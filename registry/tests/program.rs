@@ -219,6 +219,41 @@ fn tokens_and_rates_change_while_it_runs() {
 }
 
 #[test]
+fn while_the_store_is_read_it_says_that_it_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::make(dir.path());
+    // Reading it takes until somebody writes it.
+    let (index, whole) = (dir.path().join("index.json"), dir.path().join("whole.json"));
+    std::fs::rename(&index, &whole).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &index, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let (store, admin) = (dir.path().to_str().unwrap(), format!("unix:{}/admin.sock", dir.path().display()));
+    let mut child = program(&["serve", "--store", store, "--listen", "127.0.0.1:0", "--admin", &admin])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let running = Running(child);
+    let ready = || String::from_utf8(program(&["ready", "--admin", &admin]).output().unwrap().stdout).unwrap();
+    let mut answer = ready();
+    for _ in 0..1000 {
+        if !answer.is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        answer = ready();
+    }
+    assert_eq!(answer, "not ready: start the store is not open yet\n");
+    let text = std::fs::read(&whole).unwrap();
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(&index).unwrap();
+    std::fs::rename(&whole, &index).unwrap();
+    pipe.write_all(&text).unwrap();
+    drop(pipe);
+    stdout.read_line(&mut String::new()).unwrap();
+    assert_eq!(ready(), "ready: ok\n");
+    drop(running);
+}
+
+#[test]
 fn who_asks_twice_does_not_wait() {
     let dir = tempfile::tempdir().unwrap();
     testing::make(dir.path());
