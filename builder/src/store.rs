@@ -11,14 +11,18 @@ mod verify;
 pub mod writer;
 
 use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kitbag_toolsets::generation::{BlobRef, GenerationError};
 use kitbag_toolsets::{Generation, ToolRecord, canonical};
 use oci_spec::image::Digest;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
 
-use crate::fs::{self, FsError};
+use crate::fs::{self, At as _, FsError};
 pub use verify::{Fault, FaultKind, Verification, verify};
 #[cfg(feature = "build")]
 pub use {
@@ -118,24 +122,23 @@ impl Store {
     }
 
     fn read(dir: &Path, known: &[Arc<Generation>]) -> Result<Self, StoreError> {
-        let index = index::read(dir)?;
         let mut generations = Vec::new();
-        for descriptor in index.generations().rev() {
-            let digest = descriptor.digest();
-            let generation = match known.iter().find(|generation| generation.digest() == digest) {
+        for digest in index::read_generations(dir)?.into_iter().rev() {
+            let generation = match known.iter().find(|generation| *generation.digest() == digest) {
                 Some(generation) => Arc::clone(generation),
-                None => Arc::new(read_generation(dir, digest)?.0),
+                None => Arc::new(read_generation(dir, &digest)?.0),
             };
             generations.push(generation);
         }
         if generations.is_empty() {
             return Err(StoreError::NoGeneration(dir.to_owned()));
         }
+        let lengths = Lengths::of(dir).map_err(StoreError::Fs)?;
         let mut checked: HashSet<&BlobRef> = known.iter().flat_map(|generation| generation.layers()).collect();
         for record in generations.iter().flat_map(|generation| generation.records()) {
             for blob in [&record.gzip, &record.zstd] {
                 if checked.insert(blob) {
-                    check_length(dir, record, blob)?;
+                    lengths.check(record, blob)?;
                 }
             }
         }
@@ -182,22 +185,43 @@ fn read_generation(dir: &Path, digest: &Digest) -> Result<(Generation, Vec<u8>),
         }
         other => other.map_err(StoreError::Fs)?,
     };
-    if canonical::sha256_hex(&bytes) != digest.digest() {
+    let hash = canonical::sha256_hex(&bytes);
+    if hash != digest.digest() {
         return Err(StoreError::Damaged(path));
     }
-    match Generation::parse(&bytes) {
+    match Generation::parse_hashed(&bytes, &hash) {
         Ok(generation) => Ok((generation, bytes)),
         Err(source) => Err(StoreError::UnreadableGeneration { dir: dir.to_owned(), digest: digest.clone(), source }),
     }
 }
 
-fn check_length(dir: &Path, record: &ToolRecord, blob: &BlobRef) -> Result<(), StoreError> {
-    let found = fs::size(&blob_path(dir, &blob.digest)).map_err(StoreError::Fs)?;
-    let of = format!("a layer of `{}` for `{}` (blob `{}`)", record.name, record.architecture, blob.digest);
-    match found {
-        Some(size) if size == blob.size => Ok(()),
-        Some(size) => Err(half_written(dir, format!("{of} has {size} bytes instead of {}", blob.size))),
-        None => Err(half_written(dir, format!("{of} is missing"))),
+/// Checks that blobs are there in their full length. There may be thousands, and who serves the store waits: so they are
+/// looked for from their directory, not from the root of the file system each time.
+struct Lengths<'a> {
+    dir: &'a Path,
+    blobs: OwnedFd,
+}
+
+impl<'a> Lengths<'a> {
+    fn of(dir: &'a Path) -> Result<Self, FsError> {
+        let path = dir.join(index::BLOBS);
+        let blobs = openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        Ok(Self { dir, blobs: blobs.map_err(io::Error::from).at("open", &path)? })
+    }
+
+    fn check(&self, record: &ToolRecord, blob: &BlobRef) -> Result<(), StoreError> {
+        let path = format!("{}/{}", blob.digest.algorithm(), blob.digest.digest());
+        let lacks = match statat(&self.blobs, path, AtFlags::empty()) {
+            Ok(stat) if u64::try_from(stat.st_size) == Ok(blob.size) => return Ok(()),
+            Ok(stat) => format!("has {} bytes instead of {}", stat.st_size, blob.size),
+            Err(Errno::NOENT) => "is missing".to_owned(),
+            Err(error) => {
+                let (path, source) = (blob_path(self.dir, &blob.digest), error.into());
+                return Err(StoreError::Fs(FsError { action: "read", path, source }));
+            }
+        };
+        let of = format!("a layer of `{}` for `{}` (blob `{}`)", record.name, record.architecture, blob.digest);
+        Err(half_written(self.dir, format!("{of} {lacks}")))
     }
 }
 

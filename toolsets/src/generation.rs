@@ -4,13 +4,15 @@
 //! annotation, all that composing needs to know of each tool. So one small file is the whole catalog of what is built,
 //! and every OCI client can copy it with everything that it names.
 
+mod document;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
-use oci_spec::image::{Descriptor, Digest, ImageIndex};
+use oci_spec::image::{Descriptor, Digest};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -21,6 +23,7 @@ use crate::needs::Needs;
 use crate::path::ImagePath;
 use crate::platform::Arch;
 use crate::resolve::{NameIndex, ToolSet, UnknownName};
+use document::Document;
 
 /// `artifactType` of a generation's index.
 pub const GENERATION_TYPE: &str = "application/vnd.kitbag.generation.v1+json";
@@ -131,44 +134,40 @@ impl Generation {
     /// # Errors
     /// [`GenerationError`] says what is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Self, GenerationError> {
-        let index: ImageIndex = serde_json::from_slice(bytes).map_err(GenerationError::Index)?;
-        let kind = index.artifact_type().as_ref().map(ToString::to_string).unwrap_or_default();
-        if kind != GENERATION_TYPE {
-            return Err(GenerationError::ArtifactType(kind));
-        }
-        let hash = canonical::sha256_hex(bytes);
-        let sets: BTreeMap<Name, Vec<Name>> = index
-            .annotations()
-            .as_ref()
-            .and_then(|annotations| serde_json::from_str(annotations.get(SETS_ANNOTATION)?).ok())
-            .ok_or_else(|| GenerationError::Annotation { key: SETS_ANNOTATION, of: "the generation".to_owned() })?;
+        Self::parse_hashed(bytes, &canonical::sha256_hex(bytes))
+    }
+
+    /// [`Self::parse`] for who has the [hash](canonical::sha256_hex) of the bytes already.
+    ///
+    /// # Errors
+    /// As for [`Self::parse`].
+    ///
+    /// # Panics
+    /// When `hash` is not 64 small hexadecimal digits.
+    pub fn parse_hashed(bytes: &[u8], hash: &str) -> Result<Self, GenerationError> {
+        let document = Document::parse(bytes)?;
         let mut generation = Self {
             id: GenerationId(SmolStr::new(&hash[..GenerationId::LENGTH])),
-            digest: sha256_digest(&hash),
+            digest: sha256_digest(hash),
             base: BTreeMap::new(),
             tools: BTreeMap::new(),
             names: NameIndex::new(),
         };
-        for descriptor in index.manifests() {
-            generation.add(descriptor)?;
+        for record in document.records {
+            generation.add(record)?;
         }
         for (name, platforms) in &generation.tools {
             if let Some(record) = platforms.values().next() {
                 generation.names.add_tool(name, record.rank, &record.version, &record.commands);
             }
         }
-        for (name, tools) in &sets {
+        for (name, tools) in &document.sets {
             generation.names.add_set(name, tools);
         }
         Ok(generation)
     }
 
-    fn add(&mut self, descriptor: &Descriptor) -> Result<(), GenerationError> {
-        let record: ToolRecord = descriptor
-            .annotations()
-            .as_ref()
-            .and_then(|annotations| serde_json::from_str(annotations.get(TOOL_ANNOTATION)?).ok())
-            .ok_or_else(|| GenerationError::Annotation { key: TOOL_ANNOTATION, of: descriptor.digest().to_string() })?;
+    fn add(&mut self, record: ToolRecord) -> Result<(), GenerationError> {
         let platforms = if record.base { &mut self.base } else { self.tools.entry(record.name.clone()).or_default() };
         let (tool, arch) = (record.name.clone(), record.architecture);
         match platforms.insert(arch, Arc::new(Layer { record, fragments: OnceLock::new() })) {

@@ -1,12 +1,15 @@
 //! `oci-layout` and `index.json`: the two files by which everything else is found.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use kitbag_toolsets::ToolRecord;
 #[cfg(feature = "build")]
 use kitbag_toolsets::generation::TOOL_TYPE;
 use kitbag_toolsets::generation::{GENERATION_TYPE, TOOL_ANNOTATION};
-use oci_spec::image::{Descriptor, ImageIndex, MediaType, OciLayout};
+use oci_spec::image::{Descriptor, Digest, ImageIndex, MediaType, OciLayout};
+use serde::Deserialize;
+use serde::de::Error as _;
 
 use super::{StoreError, half_written};
 use crate::fs;
@@ -28,6 +31,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Descriptors of generations, oldest first.
+    #[cfg(feature = "build")]
     pub(super) fn generations(&self) -> impl DoubleEndedIterator<Item = &Descriptor> {
         self.descriptors.iter().filter(|descriptor| is_generation(descriptor))
     }
@@ -65,6 +69,38 @@ fn is(descriptor: &Descriptor, artifact_type: &str) -> bool {
 
 /// Reads the layout at `dir`.
 pub(super) fn read(dir: &Path) -> Result<Index, StoreError> {
+    let bytes = read_bytes(dir)?;
+    let index: ImageIndex = parse(&dir.join(INDEX), &bytes)?;
+    Ok(Index { descriptors: index.manifests().clone() })
+}
+
+/// The digests of the generations of the layout at `dir`, oldest first. Of all the tools beside them nothing is kept:
+/// there may be thousands, and who serves the store waits for this.
+pub(super) fn read_generations(dir: &Path) -> Result<Vec<Digest>, StoreError> {
+    #[derive(Deserialize)]
+    struct Layout<'a> {
+        #[serde(borrow)]
+        manifests: Vec<Member<'a>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Member<'a> {
+        #[serde(borrow, default)]
+        artifact_type: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        digest: Cow<'a, str>,
+    }
+    let (path, bytes) = (dir.join(INDEX), read_bytes(dir)?);
+    let unreadable = |source| StoreError::UnreadableJson { path: path.clone(), source };
+    let layout: Layout<'_> = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    let generations = layout.manifests.iter().filter(|member| member.artifact_type.as_deref() == Some(GENERATION_TYPE));
+    let digest =
+        |member: &Member<'_>| member.digest.parse().map_err(|error| unreadable(serde_json::Error::custom(error)));
+    generations.map(digest).collect()
+}
+
+/// The index of the layout at `dir`, if it is one.
+fn read_bytes(dir: &Path) -> Result<Vec<u8>, StoreError> {
     let Some(layout) = read_if_there(&dir.join(LAYOUT))? else {
         return Err(absent(dir));
     };
@@ -73,11 +109,7 @@ pub(super) fn read(dir: &Path) -> Result<Index, StoreError> {
         let version = layout.image_layout_version().clone();
         return Err(StoreError::UnsupportedVersion { dir: dir.to_owned(), version });
     }
-    let Some(index) = read_if_there(&dir.join(INDEX))? else {
-        return Err(half_written(dir, format!("`{INDEX}` is missing")));
-    };
-    let index: ImageIndex = parse(&dir.join(INDEX), &index)?;
-    Ok(Index { descriptors: index.manifests().clone() })
+    read_if_there(&dir.join(INDEX))?.ok_or_else(|| half_written(dir, format!("`{INDEX}` is missing")))
 }
 
 /// What a directory without `oci-layout` is. A writer makes that file before the first blob, so that one who was
