@@ -106,11 +106,19 @@ impl Held {
         self.listed.iter().chain(retired).flat_map(|generation| generation.layers())
     }
 
-    /// The layer after this one, by digest, so that all can be gone through while generations change.
-    pub(crate) fn layer_after(&self, digest: Option<&Digest>) -> Option<&BlobRef> {
-        self.layers()
-            .filter(|layer| digest.is_none_or(|digest| layer.digest.as_ref() > digest.as_ref()))
-            .min_by_key(|layer| layer.digest.as_ref())
+    /// The layers after this one, by digest, at most `count` of them: so all can be gone through while generations change,
+    /// and not all have to be looked at for each.
+    pub(crate) fn layers_after(&self, digest: Option<&Digest>, count: usize) -> Vec<BlobRef> {
+        let order = |a: &&BlobRef, b: &&BlobRef| a.digest.as_ref().cmp(b.digest.as_ref());
+        let is_after = |layer: &&BlobRef| digest.is_none_or(|digest| layer.digest.as_ref() > digest.as_ref());
+        let mut layers: Vec<&BlobRef> = self.layers().filter(is_after).collect();
+        if layers.len() > count {
+            layers.select_nth_unstable_by(count, order);
+            layers.truncate(count);
+        }
+        layers.sort_unstable_by(order);
+        layers.dedup();
+        layers.into_iter().cloned().collect()
     }
 }
 

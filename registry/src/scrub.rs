@@ -17,28 +17,36 @@ use crate::root::find;
 
 /// How many bytes are read at a time.
 const STEP: usize = 256 << 10;
+/// How many layers are read until it is asked again which ones there are.
+const BATCH: usize = 64;
 
 /// Reads all layers, pauses, and begins again.
 pub(crate) async fn scrub(registry: &Arc<Registry>, settings: Settings) {
     if settings.scrub_rate == 0 {
         return;
     }
+    // What is found first can wait; a client that waited for us to start can't.
+    sleep(settings.poll).await;
     loop {
         pass(registry, settings.scrub_rate).await;
         sleep(settings.scrub_pause).await;
     }
 }
 
-/// Reads every layer once. Which is the next one is asked each time, so that changes of the store are no matter.
+/// Reads every layer once. Which ones come next is asked again and again, so that changes of the store are no matter.
 pub(crate) async fn pass(registry: &Arc<Registry>, rate: u64) {
     let mut last = None;
-    while let Some(blob) = registry.served().held.layer_after(last.as_ref()).cloned() {
-        if let Err(error) = reread(registry, &blob, rate).await {
-            tracing::warn!(digest = %blob.digest, "a blob cannot be read for now: {error}");
-            // Whatever keeps one from being read keeps the next from it too.
-            sleep(Duration::from_secs(1)).await;
+    loop {
+        let batch = registry.served().held.layers_after(last.as_ref(), BATCH);
+        let Some(end) = batch.last() else { return };
+        for blob in &batch {
+            if let Err(error) = reread(registry, blob, rate).await {
+                tracing::warn!(digest = %blob.digest, "a blob cannot be read for now: {error}");
+                // Whatever keeps one from being read keeps the next from it too.
+                sleep(Duration::from_secs(1)).await;
+            }
         }
-        last = Some(blob.digest);
+        last = Some(end.digest.clone());
     }
 }
 

@@ -94,12 +94,19 @@ fn another_directory_is_looked_at_first_and_the_old_one_while_something_lingers(
 fn every_layer_comes_once_in_order() {
     let world = World::new(0);
     let held = world.held(&[0, 1]);
-    let mut seen: Vec<BlobRef> = Vec::new();
-    while let Some(layer) = held.layer_after(seen.last().map(|layer| &layer.digest)) {
-        seen.push(layer.clone());
-    }
     let mut all: Vec<BlobRef> = held.layers().cloned().collect();
     all.sort_by(|a, b| a.digest.as_ref().cmp(b.digest.as_ref()));
     all.dedup();
-    assert_eq!(seen, all);
+    for count in [1, 2, 3, all.len(), usize::MAX] {
+        let mut seen: Vec<BlobRef> = Vec::new();
+        loop {
+            let next = held.layers_after(seen.last().map(|layer| &layer.digest), count);
+            if next.is_empty() {
+                break;
+            }
+            assert!(next.len() <= count);
+            seen.extend(next);
+        }
+        assert_eq!(seen, all, "{count} at a time");
+    }
 }
