@@ -42,6 +42,8 @@ pub(crate) struct Row {
 pub(crate) struct World<'a> {
     programs: &'a Programs,
     dir: &'a Path,
+    /// A store that whoever needs one takes a copy of.
+    store: &'a Path,
     time: Duration,
 }
 
@@ -58,7 +60,9 @@ pub(crate) fn run(time: Duration) -> Result {
 /// Tortures the registry for about so long, and prints the report. It fails if any row does.
 pub(crate) fn torture(programs: &Programs, time: Duration) -> Result {
     let dir = tempfile::Builder::new().prefix("torture-").tempdir_in(cache::dir())?;
-    let world = World { programs, dir: dir.path(), time };
+    let store = dir.path().join("store");
+    site::make(&store)?;
+    let world = World { programs, dir: dir.path(), store: &store, time };
     let began = Instant::now();
     // Side by side: most of the time, most of them wait.
     let parts: [fn(&World) -> Vec<Row>; 6] =
@@ -80,6 +84,15 @@ pub(crate) fn torture(programs: &Programs, time: Duration) -> Result {
 /// A row of something that is tried.
 fn row(name: &str, work: impl FnOnce() -> Result<String>) -> Row {
     Row { name: name.to_owned(), outcome: work().map_err(|error| error.to_string()) }
+}
+
+/// Rows that have nothing to do with each other. Most of the time, most of them wait.
+fn side_by_side<const N: usize>(rows: [(&'static str, &(dyn Fn() -> Result<String> + Sync)); N]) -> Vec<Row> {
+    thread::scope(|scope| {
+        let threads = rows.map(|(name, work)| (name, scope.spawn(move || row(name, work))));
+        let died = |name| row(name, || Err("its thread died".into()));
+        threads.map(|(name, thread)| thread.join().unwrap_or_else(|_| died(name))).into_iter().collect()
+    })
 }
 
 fn report(rows: &[Row]) -> String {

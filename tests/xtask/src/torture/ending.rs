@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Row, World, row,
+    Row, World, side_by_side,
     site::{self, Site},
     until,
 };
@@ -32,10 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOSS: u64 = 1000;
 
 pub(super) fn rows(world: &World) -> Vec<Row> {
-    vec![
-        row("SIGTERM during a download", || terminated(world)),
-        row("upgrades on a shared port (SO_REUSEPORT)", || shared_port(world)),
-    ]
+    side_by_side([
+        ("SIGTERM during a download", &|| terminated(world)),
+        ("upgrades on a shared port (SO_REUSEPORT)", &|| shared_port(world)),
+    ])
 }
 
 /// `/readyz` says it first, the listener goes, the download comes to its end, and so does the process.
@@ -70,7 +70,7 @@ fn terminated(world: &World) -> Result<String> {
 fn shared_port(world: &World) -> Result<String> {
     let dir = world.dir.join("shared-port");
     let store = dir.join("store");
-    site::make(&store)?;
+    site::copy(world.store, &store)?;
     let flags = Flags { more: &["--reuse-port"], ..Flags::new(&store)? };
     let spawn = |number: usize| -> Result<Server> {
         let mut command = Command::new(&world.programs.registry);
@@ -119,7 +119,7 @@ fn shared_port(world: &World) -> Result<String> {
         }
         upgraded
     })?;
-    Site { server, flags }.end()?;
+    Site::of(server, flags)?.end()?;
     let (answered, lost) = (answered.into_inner(), lost.into_inner());
     let seen = format!("{answered} connections over {UPGRADES} upgrades, {lost} lost before an answer");
     if lost * LOSS <= answered { Ok(seen) } else { Err(seen.into()) }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Row, World, row,
+    Row, World, side_by_side,
     site::{self, Layer, Site},
 };
 use crate::{
@@ -20,18 +20,19 @@ use crate::{
 };
 
 pub(super) fn rows(world: &World) -> Vec<Row> {
-    vec![
-        row("flipped byte", || damaged(world, "flipped", |layer| Ok(layer.flip()?))),
-        row("truncated file", || damaged(world, "truncated", |layer| Ok(cut(layer, 100)?))),
-        row("truncated while it is being sent", || truncated_midway(world)),
-        row("missing file", || damaged(world, "missing", |layer| Ok(fs::remove_file(&layer.file)?))),
-        row("unreadable directory", || unreadable(world)),
-        row("full disk, under the log", || full_log(world)),
-        row("full disk, under the store", || full_store(world)),
-        row("store replaced by an empty directory", || replaced(world, "emptied", |_| Ok(()))),
-        row("store replaced by an empty layout", || replaced(world, "empty-layout", empty_layout)),
-        row("broken new generation", || broken_index(world)),
-    ]
+    side_by_side([
+        ("flipped byte", &|| damaged(world, "flipped", |layer| Ok(layer.flip()?))),
+        ("truncated file", &|| damaged(world, "truncated", |layer| Ok(cut(layer, 100)?))),
+        ("truncated while it is being sent", &|| truncated_midway(world)),
+        ("missing file", &|| missing(world)),
+        ("unreadable directory", &|| unreadable(world)),
+        ("full disk, under the log", &|| full_log(world)),
+        ("full disk, under the store", &|| full_store(world)),
+        ("store replaced by an empty directory", &|| replaced(world, "replaced", |_| Ok(()))),
+        ("store replaced by an empty layout", &|| replaced(world, "empty-layout", empty_layout)),
+        ("store emptied", &|| emptied(world)),
+        ("broken new generation", &|| broken_index(world)),
+    ])
 }
 
 /// Damages a layer that was never served, and one that was: each is refused, and served again when it is repaired.
@@ -54,6 +55,26 @@ fn damaged(world: &World, name: &str, damage: impl Fn(&Layer) -> Result) -> Resu
     }
     site.end()?;
     Ok("refused and named by /readyz, before and after it was served; served again when repaired".into())
+}
+
+/// What was served before is in memory, and as right as it was.
+fn missing(world: &World) -> Result<String> {
+    let site = Site::start(world, "missing")?;
+    let (seen, unseen) = (site.layer(0)?, site.layer(1)?);
+    let bytes = fs::read(&unseen.file)?;
+    site.good(&seen)?;
+    for layer in [&seen, &unseen] {
+        fs::remove_file(&layer.file)?;
+    }
+    site.good(&seen)?;
+    site.refused(&unseen)?;
+    site.unready_for(&unseen)?;
+    site.good_manifest()?;
+    unseen.repair(&bytes)?;
+    site.good_soon(&unseen)?;
+    site.ready_soon()?;
+    site.end()?;
+    Ok("refused and named by /readyz, served again when it is back; what was served before is served on".into())
 }
 
 fn cut(layer: &Layer, bytes: u64) -> std::io::Result<()> {
@@ -120,13 +141,13 @@ fn unreadable(world: &World) -> Result<String> {
 fn full_log(world: &World) -> Result<String> {
     let dir = world.dir.join("full-log");
     let store = dir.join("store");
-    site::make(&store)?;
+    site::copy(world.store, &store)?;
     let flags = Flags::new(&store)?;
     let full = || File::options().write(true).open("/dev/full");
     let mut command = Command::new(&world.programs.registry);
     command.args(flags.arguments()).stdin(Stdio::null()).stdout(full()?).stderr(full()?);
     let server = Server::spawn_as_is(Path::new("/dev/null"), "registry", flags.listen, &mut command)?;
-    let site = Site { server: server.wait("/v2/", std::time::Duration::from_millis(5))?, flags };
+    let site = Site::of(server, flags)?;
     let mut connection = Connection::open(site.flags.listen)?;
     for _ in 0..1000 {
         site::check_manifest(&connection.get(site::MANIFEST)?)?;
@@ -142,7 +163,7 @@ fn full_store(world: &World) -> Result<String> {
     let dir = world.dir.join("full-store");
     let mount = Mount::new(&dir.join("disk"), "256m")?;
     let store = mount.0.join("store");
-    site::make(&store)?;
+    site::copy(world.store, &store)?;
     let site = Site::serve(world, Flags::new(&store)?, |program| Command::new(program))?;
     let (layer, filler) = (site.layer(0)?, mount.0.join("filler"));
     // It takes all that is left, and fails.
@@ -171,15 +192,39 @@ fn replaced(world: &World, name: &str, with: impl FnOnce(&Path) -> Result) -> Re
     with(&site.flags.store)?;
     site.refusal_soon()?;
     site.good_manifest()?;
-    site.refused(&unseen)?;
+    // It has the directory open, whatever it is called.
+    site.good(&seen)?;
+    site.good(&unseen)?;
     fs::remove_dir_all(&site.flags.store)?;
     fs::rename(&aside, &site.flags.store)?;
-    site.good_soon(&unseen)?;
-    site.good_soon(&seen)?;
+    site.ready_soon()?;
+    site.good(&unseen)?;
     let next = synthetic::commit(&site.flags.store, &[tool(&synthetic::name(0), "2.0", 5000)])?;
     site.sees_soon(&next)?;
     site.end()?;
-    Ok("refused and said so; manifests served; blobs served again when it is back, and the next generation seen".into())
+    Ok("refused and said so; everything of the old one served on; the next generation seen when it is back".into())
+}
+
+/// What is gone cannot be served, unless it was already: then it is in memory.
+fn emptied(world: &World) -> Result<String> {
+    let site = Site::start(world, "emptied")?;
+    let (seen, unseen, store) = (site.layer(0)?, site.layer(1)?, &site.flags.store);
+    site.good(&seen)?;
+    for entry in fs::read_dir(store)? {
+        let path = entry?.path();
+        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    site.refusal_soon()?;
+    site.good_manifest()?;
+    site.good(&seen)?;
+    site.refused(&unseen)?;
+    site.unready_for(&unseen)?;
+    site::copy(world.store, store)?;
+    site.good_soon(&unseen)?;
+    site.good(&seen)?;
+    site.ready_soon()?;
+    site.end()?;
+    Ok("refused and said so; manifests and what was served before served on; everything again when it is back".into())
 }
 
 fn empty_layout(dir: &Path) -> Result {
@@ -195,18 +240,13 @@ fn broken_index(world: &World) -> Result<String> {
     fs::write(&index, &whole[..whole.len() / 2])?;
     site.refusal_soon()?;
     site.good_manifest()?;
-    site.good(&site_layer_of(&site, &index, &whole)?)?;
+    site.good(&site.layer(0)?)?;
+    fs::write(&index, whole)?;
     let next = synthetic::commit(&site.flags.store, &[tool(&synthetic::name(0), "2.0", 5000)])?;
     let seen = site.sees_soon(&next)?;
     site.ready_soon()?;
     site.end()?;
     Ok(format!("refused and said so, the old one served; the next good one seen after {} ms", seen.as_millis()))
-}
-
-/// The first layer, looked up in the index as it was: its file is mended by that.
-fn site_layer_of(site: &Site, index: &Path, whole: &[u8]) -> Result<Layer> {
-    fs::write(index, whole)?;
-    site.layer(0)
 }
 
 /// A small disk in memory.

@@ -22,7 +22,7 @@ use crate::{
 /// The tool whose layer is large enough that no socket buffers hold it.
 const BIG: &str = "big";
 /// Bytes of that layer.
-const BIG_BYTES: usize = 24 << 20;
+const BIG_BYTES: usize = 16 << 20;
 /// How long what is repaired may stay refused, and what is broken be served: a guard, not a goal.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// An image of the site.
@@ -34,6 +34,8 @@ pub(super) struct Site {
     pub(super) server: Server,
     /// How it was started.
     pub(super) flags: Flags,
+    /// Its store, as it was then.
+    store: Store,
 }
 
 /// A layer of the store.
@@ -55,7 +57,7 @@ impl Site {
     /// The same, with the program started by another one: what that is told besides is the caller's.
     pub(super) fn start_by(world: &World, name: &str, by: impl FnOnce(&Path) -> Command) -> Result<Self> {
         let store = world.dir.join(name).join("store");
-        make(&store)?;
+        copy(world.store, &store)?;
         Self::serve(world, Flags::new(&store)?, by)
     }
 
@@ -64,7 +66,13 @@ impl Site {
         let mut command = by(&world.programs.registry);
         let dir = flags.store.parent().unwrap_or(world.dir);
         let server = Server::spawn(dir, "registry", flags.listen, command.args(flags.arguments()))?;
-        Ok(Self { server: server.wait("/v2/", Duration::from_millis(5))?, flags })
+        Self::of(server, flags)
+    }
+
+    /// With a registry that was just started.
+    pub(super) fn of(server: Server, flags: Flags) -> Result<Self> {
+        let store = Store::open(&flags.store)?;
+        Ok(Self { server: server.wait("/v2/", Duration::from_millis(5))?, flags, store })
     }
 
     /// A layer of the tool of that number.
@@ -78,12 +86,11 @@ impl Site {
     }
 
     fn layer_of(&self, name: &str) -> Result<Layer> {
-        let store = Store::open(&self.flags.store)?;
-        let tools = store.generations().first().ok_or("the store has no generation")?.tools();
+        let tools = self.store.generations().first().ok_or("the store has no generation")?.tools();
         let record = tools.get(&Name::parse(name)?).and_then(|platforms| platforms.get(&Arch::Amd64));
         let digest = &record.ok_or("the store lacks a tool")?.gzip.digest;
         let hex = digest.digest().to_owned();
-        Ok(Layer { path: format!("/v2/{name}/blobs/{digest}"), file: store.blob_path(digest), hex })
+        Ok(Layer { path: format!("/v2/{name}/blobs/{digest}"), file: self.store.blob_path(digest), hex })
     }
 
     /// One answer, on a connection of its own.
@@ -209,6 +216,20 @@ pub(super) fn check_manifest(answer: &Answer) -> Result {
         200 => Err("WRONG BYTES of a manifest".into()),
         status => Err(format!("{status} for a good manifest: {}", String::from_utf8_lossy(&answer.body)).into()),
     }
+}
+
+/// Copies a directory and what is in it, to a place where nothing is.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, name) = (entry?, |entry: &fs::DirEntry| to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &name(&entry))?;
+        } else {
+            fs::copy(entry.path(), name(&entry))?;
+        }
+    }
+    Ok(())
 }
 
 /// The store of a site: four tools, and one with a large layer.

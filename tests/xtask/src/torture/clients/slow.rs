@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::TcpStream,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use crate::{
     http::{Connection, get},
     server::Flags,
     torture::{
-        Row, World, row,
+        Row, World, row, side_by_side,
         site::{self, Site},
     },
 };
@@ -31,26 +32,22 @@ pub(crate) fn rows(world: &World) -> Vec<Row> {
         Ok(site) => site,
         Err(error) => return vec![row("clients that are slow", || Err(error))],
     };
-    let mut rows = thread::scope(|scope| {
-        let all = [
-            scope.spawn(|| row("1,000 connections that say nothing", || silent(&site))),
-            scope.spawn(|| row("slow headers", || slow_headers(&site))),
-            scope.spawn(|| row("slow body of a request", || slow_body(&site))),
-            scope.spawn(|| row("slow reader of a response", || slow_reader(&site))),
-            scope.spawn(|| row("reader that stands still", || stalled(&site))),
-        ];
-        let died = |_| row("a slow client", || Err("it died".into()));
-        all.map(|thread| thread.join().unwrap_or_else(died)).into_iter().collect::<Vec<_>>()
-    });
+    let mut rows = side_by_side([
+        ("1,000 connections that say nothing", &|| silent(&site)),
+        ("slow headers", &|| slow_headers(&site)),
+        ("slow body of a request", &|| slow_body(&site)),
+        ("slow reader of a response", &|| slow_reader(&site)),
+        ("reader that stands still", &|| stalled(&site)),
+    ]);
     rows.push(row("after the slow ones", || site.end().map(|()| "it ends well".to_owned())));
     rows
 }
 
 fn start(world: &World) -> Result<Site> {
     let store = world.dir.join("slow/store");
-    site::make(&store)?;
+    site::copy(world.store, &store)?;
     let flags = Flags { more: &["--stall-timeout", STALL], ..Flags::new(&store)? };
-    Site::serve(world, flags, |program| std::process::Command::new(program))
+    Site::serve(world, flags, |program| Command::new(program))
 }
 
 fn silent(site: &Site) -> Result<String> {
