@@ -41,6 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
-    eprintln!("error: {error}");
+    // Where it cannot be said, the exit code says it.
+    let _ = writeln!(io::stderr(), "error: {error}");
     code
 }

@@ -1,5 +1,6 @@
 //! `kitbag-registry ready`: one line and an exit code, for probes.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,26 +10,27 @@ use kitbag_registry::listen::Endpoint;
 use crate::USAGE;
 use crate::config::File;
 
-/// Asks the instance that has been given these endpoints, or this file.
+/// Asks the instance that has been given these endpoints, or this file. What counts is the exit code, also where the
+/// line cannot be written.
 pub(crate) fn ready(given: &[Endpoint], file: Option<&Path>) -> ExitCode {
     let endpoint = match endpoint(given, file) {
         Ok(endpoint) => endpoint,
         Err(reason) => {
-            eprintln!("error: {reason}");
+            let _ = writeln!(io::stderr(), "error: {reason}");
             return ExitCode::from(USAGE);
         }
     };
     match ask(&endpoint) {
         Ok(answer) if answer.ready => {
-            println!("ready: {}", answer.reason);
+            let _ = writeln!(io::stdout(), "ready: {}", answer.reason);
             ExitCode::SUCCESS
         }
         Ok(answer) => {
-            println!("not ready: {}", answer.reason);
+            let _ = writeln!(io::stdout(), "not ready: {}", answer.reason);
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }
