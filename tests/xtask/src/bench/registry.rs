@@ -64,7 +64,7 @@ fn measure_in(dir: &Path, registry: &Path) -> Result<Vec<Figure>> {
     for (tool, what, bytes) in BLOBS {
         for protocol in [Protocol::Http1, Protocol::Http2] {
             say(&format!("{what}, {protocol}"));
-            let target = Target::blob(protocol, &content.blob(tool)?);
+            let target = Target::blob(protocol, &content.blob(tool)?, bytes);
             figures.extend(blob(&format!("{what}, {protocol}"), &peers, &target, bytes)?);
         }
     }

@@ -12,6 +12,11 @@ use crate::{Result, http::ACCEPT, synthetic};
 
 /// For how many seconds.
 const SECONDS: u32 = 3;
+/// The same for large blobs: what has begun and is not finished at the end has cost CPU and does not count, and must be
+/// little beside what does.
+const SECONDS_OF_LARGE: u32 = 10;
+/// Bytes from which on a blob is large.
+const LARGE: usize = 10_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -36,6 +41,7 @@ pub(super) struct Target {
     path: String,
     /// Connections, and requests at a time on each.
     concurrency: (u32, u32),
+    seconds: u32,
     /// A script for wrk that chooses other paths.
     script: Option<PathBuf>,
 }
@@ -43,12 +49,13 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn manifest(protocol: Protocol, path: &str) -> Self {
         let concurrency = if protocol == Protocol::Http1 { (32, 1) } else { (8, 4) };
-        Self { protocol, path: path.to_owned(), concurrency, script: None }
+        Self { protocol, path: path.to_owned(), concurrency, seconds: SECONDS, script: None }
     }
 
-    pub(super) fn blob(protocol: Protocol, path: &str) -> Self {
+    pub(super) fn blob(protocol: Protocol, path: &str, bytes: usize) -> Self {
         let concurrency = if protocol == Protocol::Http1 { (8, 1) } else { (4, 2) };
-        Self { protocol, path: path.to_owned(), concurrency, script: None }
+        let seconds = if bytes >= LARGE { SECONDS_OF_LARGE } else { SECONDS };
+        Self { protocol, path: path.to_owned(), concurrency, seconds, script: None }
     }
 
     /// The same, but for paths that a script chooses.
@@ -79,7 +86,7 @@ pub(super) fn run(server: &Entrant, target: &Target) -> Result<Load> {
     let before = server.server.cpu()?;
     let text = match target.protocol {
         Protocol::Http1 => output(&mut wrk(server, target))?,
-        Protocol::Http2 => output(h2load(target, SECONDS).arg(target.url(server)))?,
+        Protocol::Http2 => output(h2load(target).arg(target.url(server)))?,
     };
     let cpu = server.server.cpu()?.since(&before);
     let parsed = match target.protocol {
@@ -93,7 +100,7 @@ pub(super) fn run(server: &Entrant, target: &Target) -> Result<Load> {
 /// Milliseconds over HTTP/2: the median, and what 99 of 100 requests stay below.
 pub(super) fn latencies(server: &Entrant, target: &Target) -> Result<(f64, f64)> {
     let log = tempfile::NamedTempFile::new()?;
-    output(h2load(target, 1).arg("--log-file").arg(log.path()).arg(target.url(server)))?;
+    output(h2load(target).arg("--log-file").arg(log.path()).arg(target.url(server)))?;
     let text = fs::read_to_string(log.path())?;
     percentiles(&text).ok_or_else(|| "h2load has logged no request".into())
 }
@@ -126,7 +133,7 @@ pub(super) fn distinct_images(dir: &Path, tools: usize) -> Result<PathBuf> {
 fn wrk(server: &Entrant, target: &Target) -> Command {
     let mut wrk = Command::new("wrk");
     wrk.args(["--threads", "1", "--latency", "--timeout", "20s"]);
-    wrk.args(["--connections", &target.concurrency.0.to_string(), "--duration", &format!("{SECONDS}s")]);
+    wrk.args(["--connections", &target.concurrency.0.to_string(), "--duration", &format!("{}s", target.seconds)]);
     wrk.args(["--header", &format!("Accept: {ACCEPT}")]);
     if let Some(script) = &target.script {
         wrk.arg("--script").arg(script);
@@ -135,13 +142,13 @@ fn wrk(server: &Entrant, target: &Target) -> Command {
     wrk
 }
 
-fn h2load(target: &Target, seconds: u32) -> Command {
+fn h2load(target: &Target) -> Command {
     let (connections, streams) = target.concurrency;
     let mut h2load = Command::new("h2load");
     h2load.args(["--threads", "1", "--clients", &connections.to_string(), "-m", &streams.to_string()]);
     // Windows that do not limit: what a puller of large blobs sets.
     h2load.args(["--window-bits", "24", "--connection-window-bits", "24"]);
-    h2load.args(["--duration", &seconds.to_string(), "--header", &format!("accept: {ACCEPT}")]);
+    h2load.args(["--duration", &target.seconds.to_string(), "--header", &format!("accept: {ACCEPT}")]);
     h2load
 }
 
