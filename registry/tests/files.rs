@@ -39,7 +39,7 @@ impl Drop for Running {
 
 /// Asks on a connection that stays open, and reads the answer.
 fn ask(stream: &mut TcpStream, target: &str) -> std::io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())?;
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer)?;
