@@ -121,10 +121,19 @@ pub fn cargo_build<const N: usize>(build: Build<'_>, names: [&str; N]) -> Result
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());
+    // What the cargo that runs us says of our package: some build scripts (ring's) run again when it differs, and what
+    // a test has built would be built again for the demonstration.
+    for (name, _) in env::vars_os().filter(|(name, _)| describes_package(&name.to_string_lossy())) {
+        cargo.env_remove(name);
+    }
     if env::var_os("CARGO_TARGET_DIR").is_none() {
         cargo.env("CARGO_TARGET_DIR", cache::dir().join("target"));
     }
     cargo
+}
+
+fn describes_package(variable: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| variable.starts_with(start))
 }
 
 /// The root of the checkout that this was built from.
