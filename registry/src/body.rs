@@ -239,6 +239,25 @@ impl Blobs {
         digests
     }
 
+    /// The damaged blobs whose files have become others, or are there again.
+    pub(crate) fn changed_since_damaged(&self, held: &Held) -> Vec<BlobRef> {
+        let damaged: HashMap<Digest, Option<Stamp>> = {
+            let files = self.files();
+            let damaged = files.iter().filter(|(_, known)| known.is_damaged());
+            let stamp = |known: &Known| known.checked.as_ref().filter(|_| !known.missing).map(|checked| checked.stamp);
+            damaged.map(|(digest, known)| (digest.clone(), stamp(known))).collect()
+        };
+        if damaged.is_empty() {
+            return Vec::new();
+        }
+        let has_changed = |blob: &&BlobRef| {
+            let before = damaged.get(&blob.digest)?;
+            let (_, stamp) = find(held.roots(), &blob.digest).ok()?;
+            Some(*before != Some(stamp))
+        };
+        held.layers().filter(|blob| has_changed(blob) == Some(true)).cloned().collect()
+    }
+
     fn count_damaged(&self, files: &HashMap<Digest, Known>) {
         let damaged = files.values().filter(|known| known.is_damaged()).count();
         self.metrics.blobs_damaged.set(i64::try_from(damaged).unwrap_or(i64::MAX));

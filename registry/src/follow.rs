@@ -47,7 +47,7 @@ impl Default for Settings {
     }
 }
 
-/// Follows the registry's store, and rereads it in the background, for ever.
+/// Follows the registry's store, and rereads it in the background, for ever. The scrub begins after the first pause.
 pub async fn follow(registry: Arc<Registry>, settings: Settings) {
     let looking = async {
         loop {
@@ -55,7 +55,7 @@ pub async fn follow(registry: Arc<Registry>, settings: Settings) {
             registry.look().await;
         }
     };
-    tokio::join!(looking, scrub::scrub(&registry, settings));
+    tokio::join!(looking, scrub::scrub(&registry, settings), scrub::revisit(&registry));
 }
 
 /// A store's directory, and what of it is served.

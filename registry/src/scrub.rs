@@ -17,6 +17,9 @@ use crate::root::find;
 
 /// How many bytes are read at a time.
 const STEP: usize = 256 << 10;
+/// How often what is damaged is looked at again, and how many bytes of it are read in a second.
+const REVISIT: Duration = Duration::from_secs(2);
+const REVISIT_RATE: u64 = 64 << 20;
 /// How many layers are read until it is asked again which ones there are.
 const BATCH: usize = 64;
 
@@ -30,6 +33,18 @@ pub(crate) async fn scrub(registry: &Arc<Registry>, settings: Settings) {
     loop {
         pass(registry, settings.scrub_rate).await;
         sleep(settings.scrub_pause).await;
+    }
+}
+
+/// Reads what is damaged again when its file has become another one, so that a repaired store is well again soon.
+pub(crate) async fn revisit(registry: &Arc<Registry>) {
+    loop {
+        sleep(REVISIT).await;
+        for blob in registry.blobs().changed_since_damaged(&registry.served().held) {
+            if let Err(error) = reread(registry, &blob, REVISIT_RATE).await {
+                tracing::debug!(digest = %blob.digest, "a damaged blob cannot be read for now: {error}");
+            }
+        }
     }
 }
 

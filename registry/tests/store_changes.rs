@@ -360,6 +360,22 @@ async fn the_scrub_finds_a_byte_that_changed_without_a_trace() {
     assert_eq!(world.get(&layer).await.0, 500);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_repaired_is_well_again_before_anybody_asks_for_it() {
+    let world = World::new();
+    world.follow(Settings { scrub_rate: 0, ..Settings::default() });
+    let targets = world.everything("strace", "latest").await;
+    let layer = targets.iter().find(|target| world.file(target).exists()).unwrap();
+    let file = world.file(layer);
+    let whole = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert_eq!(world.get(layer).await.0, 500);
+    assert_eq!(world.registry().health().damaged.len(), 1);
+    fs::write(&file, &whole).unwrap();
+    world.until("a repair", |registry| registry.health().damaged.is_empty()).await;
+    world.assert_served(&targets).await;
+}
+
 /// The kernel finds that a page is gone when it copies it to the socket, and says so to the writer: no signal is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_truncated_while_it_is_sent_ends_that_connection_only() {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Files that the process may have.
-const FILES: usize = 128;
+const FILES: usize = 192;
 /// Connections that are too many for that.
 const CONNECTIONS: usize = 300;
 /// A new client must be served by then.
