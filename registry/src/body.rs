@@ -241,21 +241,24 @@ impl Blobs {
 
     /// The damaged blobs whose files have become others, or are there again.
     pub(crate) fn changed_since_damaged(&self, held: &Held) -> Vec<BlobRef> {
-        let damaged: HashMap<Digest, Option<Stamp>> = {
+        let mut damaged: HashMap<Digest, Option<Stamp>> = {
             let files = self.files();
             let damaged = files.iter().filter(|(_, known)| known.is_damaged());
             let stamp = |known: &Known| known.checked.as_ref().filter(|_| !known.missing).map(|checked| checked.stamp);
             damaged.map(|(digest, known)| (digest.clone(), stamp(known))).collect()
         };
-        if damaged.is_empty() {
-            return Vec::new();
+        let mut changed = Vec::new();
+        for blob in held.layers() {
+            if damaged.is_empty() {
+                break;
+            }
+            // Once, whichever generations share it.
+            let Some(before) = damaged.remove(&blob.digest) else { continue };
+            if find(held.roots(), &blob.digest).is_ok_and(|(_, stamp)| before != Some(stamp)) {
+                changed.push(blob.clone());
+            }
         }
-        let has_changed = |blob: &&BlobRef| {
-            let before = damaged.get(&blob.digest)?;
-            let (_, stamp) = find(held.roots(), &blob.digest).ok()?;
-            Some(*before != Some(stamp))
-        };
-        held.layers().filter(|blob| has_changed(blob) == Some(true)).cloned().collect()
+        changed
     }
 
     fn count_damaged(&self, files: &HashMap<Digest, Known>) {

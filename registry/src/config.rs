@@ -2,7 +2,8 @@
 //! environment (`KITBAG_MAX_CONNECTIONS`) and in the file (`max-connections`).
 //!
 //! The first of these that says something wins, then the default. The file's values are given to clap as defaults, so
-//! that one parser reads all of them. What the settings do is the affair of whoever is given them.
+//! that one parser reads all of them. What the settings do is the affair of
+//! whoever is given them, in the form that they want.
 
 mod file;
 mod load;
@@ -11,13 +12,16 @@ mod print;
 mod tests;
 mod value;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use kitbag_registry::admin;
 use kitbag_registry::listen::{Endpoint, unix_path};
 use kitbag_registry::log::{Format, Sample};
+use kitbag_registry::throttle::Throttle;
+use kitbag_registry::{admin, follow, log, serve};
 
 pub(crate) use file::File;
 pub(crate) use load::{Setting, load};
@@ -234,6 +238,43 @@ impl Config {
             Some(endpoint) => Err(ConfigError::AdminName(endpoint.clone())),
             None => Ok(()),
         }
+    }
+
+    /// What is logged, and how.
+    pub(crate) fn log(&self) -> log::Settings {
+        log::Settings {
+            filter: self.log.clone(),
+            format: self.log_format,
+            access: self.access_log,
+            sample: self.access_log_sample,
+        }
+    }
+
+    /// The limits of connections.
+    pub(crate) fn limits(&self) -> serve::Settings {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let unless_zero = |limit: u32| if limit == 0 { usize::MAX } else { count(limit) };
+        serve::Settings {
+            connections: count(self.max_connections),
+            connections_per_client: unless_zero(self.connections_per_client),
+            head: self.header_timeout,
+            keep_alive: self.keep_alive_timeout,
+            stall: self.stall_timeout,
+            settle: self.settle,
+            drain: self.drain,
+            spare_files: serve::Settings::default().spare_files + self.admin.len() * admin::MAX_CONNECTIONS,
+        }
+    }
+
+    /// How often one client may ask.
+    pub(crate) fn throttle(&self) -> Option<Arc<Throttle>> {
+        let rate = NonZeroU32::new(self.requests_per_client)?;
+        Some(Arc::new(Throttle::per_second(rate, NonZeroU32::new(self.request_burst)?)))
+    }
+
+    /// How the store is followed.
+    pub(crate) fn following(&self) -> follow::Settings {
+        follow::Settings { poll: self.follow_interval, scrub_rate: self.scrub_rate, scrub_pause: self.scrub_pause }
     }
 
     /// Whether another instance may run beside this one, until it takes over or for good.

@@ -80,6 +80,9 @@ impl Registry {
             if let Some(served) = registry.followed.look(Instant::now()) {
                 registry.blobs.retain(&served.held);
             }
+            // Here, because counting takes each of the cache's locks: a request should not.
+            let cached = registry.served().held.images.cached();
+            registry.metrics.cache_entries.set(i64::try_from(cached).unwrap_or(i64::MAX));
         };
         if let Err(error) = tokio::task::spawn_blocking(look).await {
             tracing::error!("a look at the store has failed: {error}");

@@ -84,6 +84,12 @@ impl Images {
         &self.generations
     }
 
+    /// How many images are in the cache.
+    #[must_use]
+    pub fn cached(&self) -> usize {
+        self.cache.len()
+    }
+
     /// The index of the image that `path` and `tag` name.
     ///
     /// # Errors
@@ -202,11 +208,7 @@ impl Images {
             self.metrics.compose_seconds.observe(begin.elapsed().as_secs_f64());
             Ok::<_, RequestError>(Arc::new(image))
         })?;
-        if cached {
-            self.metrics.cache_hits.inc();
-        } else {
-            self.metrics.cache_entries.set(i64::try_from(self.cache.len()).unwrap_or(i64::MAX));
-        }
+        self.metrics.cache_hits.inc_by(u64::from(cached));
         Ok(image)
     }
 }

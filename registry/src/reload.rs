@@ -10,7 +10,6 @@ use kitbag_registry::tls::Tls;
 
 use crate::cli::Task;
 use crate::config::{Config, RELOADED, Setting, load};
-use crate::run::{log_settings, throttle};
 
 /// What makes a change happen, once all the others are known to be possible too.
 pub(crate) type Change<'a> = Box<dyn FnOnce() + Send + 'a>;
@@ -78,7 +77,7 @@ impl<'a> Reload<'a> {
 /// The log as a part that can change.
 pub(crate) fn log_part<'a>(log: &'a Log) -> impl Fn(&Config) -> Result<Change<'a>, String> + Send + Sync + 'a {
     move |config| {
-        let settings = log_settings(config);
+        let settings = config.log();
         kitbag_registry::log::check_filter(&settings.filter).map_err(|error| error.to_string())?;
         Ok(Box::new(move || {
             if let Err(error) = log.change(&settings) {
@@ -96,7 +95,7 @@ pub(crate) fn throttle_part<'a>(
     let rate = |config: &Config| (config.requests_per_client, config.request_burst);
     let held = Arc::new(Mutex::new(rate(config)));
     move |config| {
-        let (held, rate, throttle) = (Arc::clone(&held), rate(config), throttle(config));
+        let (held, rate, throttle) = (Arc::clone(&held), rate(config), config.throttle());
         Ok(Box::new(move || {
             let before = std::mem::replace(&mut *held.lock().unwrap_or_else(PoisonError::into_inner), rate);
             if before != rate {

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,7 +13,6 @@ use kitbag_registry::handover::{Control, Giver, Offer, take};
 use kitbag_registry::listen::{Endpoint, Given, Listener, Options, bind, inherited, open};
 use kitbag_registry::log::Log;
 use kitbag_registry::serve::{self, Ending};
-use kitbag_registry::throttle::Throttle;
 use kitbag_registry::tls::{Tls, TlsFiles};
 use kitbag_registry::{Error, Metrics, Registry, Service, follow, log};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -60,7 +58,7 @@ pub(crate) fn run(config: &Config, settings: Vec<Setting>, arguments: Vec<OsStri
     let store = config.store.as_deref().ok_or(RunError::NoStore)?;
     // Sockets that were opened before us stand in the environment, which is read while there is one thread.
     let inherited = inherited(&config.listen)?;
-    let log = log::start(&log_settings(config))?;
+    let log = log::start(&config.log())?;
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -131,40 +129,8 @@ fn service(config: &Config, store: &Path, metrics: Metrics) -> Result<Service, E
     let access = Access::open(Files { htpasswd: config.htpasswd.clone(), tokens: config.token_file.clone() })?;
     let mut service = Service::new(registry, metrics);
     service.access = access.map(Arc::new);
-    service.throttle.store(throttle(config));
+    service.throttle.store(config.throttle());
     Ok(service)
-}
-
-/// The limits of connections.
-fn limits(config: &Config) -> serve::Settings {
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let unless_zero = |limit: u32| if limit == 0 { usize::MAX } else { count(limit) };
-    serve::Settings {
-        connections: count(config.max_connections),
-        connections_per_client: unless_zero(config.connections_per_client),
-        head: config.header_timeout,
-        keep_alive: config.keep_alive_timeout,
-        stall: config.stall_timeout,
-        settle: config.settle,
-        drain: config.drain,
-        spare_files: serve::Settings::default().spare_files + config.admin.len() * admin::MAX_CONNECTIONS,
-    }
-}
-
-/// How often one client may ask.
-pub(crate) fn throttle(config: &Config) -> Option<Arc<Throttle>> {
-    let rate = NonZeroU32::new(config.requests_per_client)?;
-    Some(Arc::new(Throttle::per_second(rate, NonZeroU32::new(config.request_burst)?)))
-}
-
-/// What the settings say of the log.
-pub(crate) fn log_settings(config: &Config) -> log::Settings {
-    log::Settings {
-        filter: config.log.clone(),
-        format: config.log_format,
-        access: config.access_log,
-        sample: config.access_log_sample,
-    }
 }
 
 /// What can fail comes first, and the sockets of clients last: an instance that fails takes no connection and no socket
@@ -197,12 +163,7 @@ async fn work(
     if config.shared() {
         answer(config, &admin, background)?;
     }
-    let following = follow::Settings {
-        poll: config.follow_interval,
-        scrub_rate: config.scrub_rate,
-        scrub_pause: config.scrub_pause,
-    };
-    background.spawn(follow::follow(Arc::clone(&service.registry), following));
+    background.spawn(follow::follow(Arc::clone(&service.registry), config.following()));
     if let Some(access) = &service.access {
         let access = Arc::clone(access);
         background.spawn(async move { access.follow().await });
@@ -210,7 +171,7 @@ async fn work(
     sockets.open()?;
     announce(&sockets.listeners, &service.registry);
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = serve::serve(sockets.listeners, Arc::clone(&service), limits(config), async {
+    let serving = serve::serve(sockets.listeners, Arc::clone(&service), config.limits(), async {
         tokio::select! {
             _ = stopped => {}
             () = handed_over(sockets.offer) => {

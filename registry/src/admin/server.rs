@@ -1,7 +1,6 @@
 //! The sockets of the admin listeners: HTTP/1.1, few connections, short patience.
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::{Admin, AdminError};
 use crate::listen::{self, Endpoint, Options};
+use crate::serve::Acceptor;
 
 /// Connections at a time, on each listener.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -35,14 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A socket on which questions are answered. A Unix socket's file goes with it.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
-    opened: listen::Listener,
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    acceptor: Acceptor,
+    endpoint: Endpoint,
 }
 
 /// Listens. An endpoint can be had by two instances only where both are told that it is `shared`, as while one takes
@@ -57,56 +50,39 @@ pub fn listen(endpoint: &Endpoint, shared: bool) -> Result<Listener, AdminError>
         Endpoint::Unix(path) => listen::unix(path, &options),
         Endpoint::Tls(_) | Endpoint::Systemd => return Err(AdminError::Form(endpoint.to_string())),
     };
-    let listener = opened.and_then(Listener::new);
+    let listener = opened.and_then(|opened| {
+        let endpoint = opened.endpoint();
+        Ok(Listener { acceptor: Acceptor::new(vec![opened])?, endpoint })
+    });
     listener.map_err(|source| AdminError::Listen { endpoint: endpoint.clone(), source })
 }
 
 impl Listener {
-    fn new(opened: listen::Listener) -> io::Result<Self> {
-        let socket = opened.socket.try_clone()?;
-        let socket = if opened.is_unix() {
-            Socket::Unix(UnixListener::from_std(socket.into())?)
-        } else {
-            Socket::Tcp(TcpListener::from_std(socket.into())?)
-        };
-        Ok(Self { socket, opened })
-    }
-
     /// Where it listens, with the port that the kernel has chosen if it was left to choose.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
-        self.opened.endpoint()
+        self.endpoint.clone()
     }
 }
 
 /// Answers for ever.
-pub async fn serve(listener: Listener, admin: Arc<Admin>) {
+pub async fn serve(mut listener: Listener, admin: Arc<Admin>) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let admin = Arc::clone(&admin);
-        match &listener.socket {
-            Socket::Tcp(socket) => match socket.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(async move {
-                    connection(stream, admin).await;
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        match listener.acceptor.next().await {
+            Ok(accepted) => {
+                let admin = Arc::clone(&admin);
+                tokio::spawn(async move {
+                    connection(accepted.stream, admin).await;
                     drop(permit);
-                })),
-                Err(error) => pause(&error).await,
-            },
-            Socket::Unix(socket) => match socket.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(async move {
-                    connection(stream, admin).await;
-                    drop(permit);
-                })),
-                Err(error) => pause(&error).await,
-            },
+                });
+            }
+            Err(error) => {
+                tracing::debug!("cannot accept an admin connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
-}
-
-async fn pause(error: &io::Error) {
-    tracing::debug!("cannot accept an admin connection: {error}");
-    sleep(ACCEPT_PAUSE).await;
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, admin: Arc<Admin>) {

@@ -12,38 +12,41 @@ use crate::listen::Listener;
 use crate::tls::Tls;
 
 /// A connection that was accepted.
-pub(super) struct Accepted {
-    pub(super) stream: Plain,
+pub(crate) struct Accepted {
+    pub(crate) stream: Plain,
     pub(super) client: Client,
     /// What to show before anything else is spoken.
     pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// All listeners, in turn.
-pub(super) struct Acceptor {
+#[derive(Debug)]
+pub(crate) struct Acceptor {
     sockets: Vec<Socket>,
     next: usize,
 }
 
+#[derive(Debug)]
 struct Socket {
     kind: Kind,
     /// For what is to be done when it is closed.
     listener: Listener,
 }
 
+#[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Acceptor {
-    pub(super) fn new(listeners: Vec<Listener>) -> io::Result<Self> {
+    pub(crate) fn new(listeners: Vec<Listener>) -> io::Result<Self> {
         let sockets = listeners.into_iter().map(Socket::new).collect::<io::Result<_>>()?;
         Ok(Self { sockets, next: 0 })
     }
 
     /// The next connection. An error is about the process, and passes.
-    pub(super) async fn next(&mut self) -> io::Result<Accepted> {
+    pub(crate) async fn next(&mut self) -> io::Result<Accepted> {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 

@@ -19,7 +19,7 @@ use super::frames::Written;
 const MAX_LINGER: usize = 256 << 10;
 
 /// A connection as it was accepted.
-pub(super) enum Plain {
+pub(crate) enum Plain {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
