@@ -2,40 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod process;
 #[path = "../src/testing.rs"]
 mod testing;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
-
-fn command(store: &Path, listen: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kitbag-registry"));
-    command.env_clear().arg("serve").arg("--store").arg(store).arg("--listen").arg(listen);
-    command
-}
-
-/// Ends the program with the test that started it.
-struct Running(Child);
-
-impl Running {
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use process::{Running, command};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 /// Asks on a connection that stays open, and reads the answer.
 fn ask(stream: &mut TcpStream, target: &str) -> std::io::Result<Vec<u8>> {
@@ -59,8 +38,7 @@ fn some_files_are_not_for_connections() {
     shell.env_clear().args(["-c", "ulimit -n 200; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_kitbag-registry")]);
     shell.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--store"]).arg(dir.path());
     let mut running = Running(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    running.line();
     running.signal(Signal::TERM);
     running.0.wait().unwrap();
     let mut log = String::new();
@@ -81,8 +59,7 @@ fn sockets_that_were_opened_before_are_served() {
     shell.env_clear().stdin(OwnedFd::from(listener)).args(["-c", start, env!("CARGO_BIN_EXE_kitbag-registry")]);
     shell.args(["serve", "--listen", "systemd", "--store"]).arg(dir.path());
     let mut running = Running(shell.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let line = running.line();
     assert!(line.starts_with(&format!("kitbag-registry: listening on http://{address}, ")), "{line}");
     for mut stream in [early, TcpStream::connect(address).unwrap()] {
         assert!(ask(&mut stream, "/v2/").unwrap().starts_with(b"HTTP/1.1 200"));
@@ -116,9 +93,8 @@ fn where_files_are_short_who_is_there_goes_on_and_it_recovers() {
     let mut program = command(dir.path(), "127.0.0.1:0");
     program.arg("--access-log=off").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running(program.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.strip_prefix("kitbag-registry: listening on http://").unwrap().split_once(',').unwrap().0;
+    let address = running.address();
+    let address = address.as_str();
 
     let mut first = TcpStream::connect(address).unwrap();
     assert_eq!(status_of(&mut first, "/v2/"), "200");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod process;
 #[path = "../src/testing.rs"]
 mod testing;
 
@@ -11,13 +12,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kitbag_registry::handover::{Offer, take};
 use kitbag_registry::listen::{Given, Options, listen};
-use rustix::process::{Pid, Signal, kill_process};
+use process::Running;
+use rustix::process::Signal;
 
 /// Instances that follow the first.
 const UPGRADES: usize = 10;
@@ -45,9 +47,8 @@ fn program(store: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Ends the program with the test that started it.
 struct Instance {
-    child: Child,
+    running: Running,
     address: SocketAddr,
 }
 
@@ -57,29 +58,19 @@ impl Instance {
     }
 
     fn run(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let rest = line.strip_prefix("kitbag-registry: listening on http://").unwrap_or_else(|| panic!("{line}"));
-        let address = rest.split_once(',').unwrap().0.parse().unwrap();
-        Self { child, address }
+        let mut running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+        let address = running.address().parse().unwrap();
+        Self { running, address }
     }
 
     /// Waits for the end that another instance has brought about.
     fn ended(mut self) {
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        assert_eq!(self.running.0.wait().unwrap().code(), Some(0));
     }
 
     fn terminate(self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.running.signal(Signal::TERM);
         self.ended();
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

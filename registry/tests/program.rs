@@ -2,43 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod process;
 #[path = "../src/testing.rs"]
 mod testing;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
-
-fn command(store: &Path, listen: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kitbag-registry"));
-    command.env_clear().arg("serve").arg("--store").arg(store).arg("--listen").arg(listen);
-    command
-}
+use process::{Running, command};
+use rustix::process::Signal;
 
 /// Runs it where it must not come up.
 fn refused(store: &Path, listen: &str) -> String {
     let Output { status, stdout, stderr } = command(store, listen).output().unwrap();
     assert_eq!((status.code(), stdout.len()), (Some(1), 0));
     String::from_utf8(stderr).unwrap().replace(&store.display().to_string(), "STORE")
-}
-
-/// Ends the program with the test that started it.
-struct Running(Child);
-
-impl Running {
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -72,8 +52,7 @@ fn it_says_where_it_listens_and_ends_when_asked_to() {
     for signal in [Signal::TERM, Signal::INT] {
         let child = command(dir.path(), "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut running = Running(child);
-        let mut line = String::new();
-        BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let line = running.line();
         let (address, rest) =
             line.strip_prefix("kitbag-registry: listening on http://").unwrap().split_once(',').unwrap();
         assert_eq!(rest.trim(), format!("generation {}, 7 tools", ids.new));
@@ -120,11 +99,9 @@ impl Instance {
             }
             all
         });
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let running = Running(child);
-        let address = first.strip_prefix("kitbag-registry: listening on http://").unwrap().split_once(',').unwrap().0;
-        Self { running, config, address: address.to_owned(), log: Some(log), lines }
+        let mut running = Running(child);
+        let address = running.address();
+        Self { running, config, address, log: Some(log), lines }
     }
 
     fn ready(&self) -> (Option<i32>, String) {

@@ -1,0 +1,45 @@
+//! Tests that share one world, which takes a while to make: made only if there is something to run in it.
+
+use std::{fmt::Display, process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+
+/// A test: it fails by panicking.
+pub(crate) type Test<W> = fn(&W);
+
+/// Runs those of the tests that the command line asks for, in the world that `start` makes and `stop` ends.
+pub(crate) fn run<W: Send + Sync + 'static, E: Display>(
+    suites: &[&[(&str, Test<W>)]],
+    start: impl FnOnce() -> Result<W, E>,
+    stop: impl FnOnce(W) -> Result<(), E>,
+) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tests = suites.iter().copied().flatten();
+    if arguments.list {
+        let trials = tests.map(|(name, _)| Trial::test(*name, || Ok(()))).collect();
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+    let world = match start() {
+        Ok(world) => Arc::new(world),
+        Err(error) => {
+            eprintln!("the tests' world did not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trial = |&(name, test): &(&str, Test<W>)| {
+        let world = Arc::clone(&world);
+        Trial::test(name, move || {
+            test(&world);
+            Ok(())
+        })
+    };
+    let conclusion = libtest_mimic::run(&arguments, tests.map(trial).collect());
+    match Arc::into_inner(world).map(stop) {
+        Some(Ok(())) => conclusion.exit_code(),
+        Some(Err(error)) => {
+            eprintln!("the tests' world did not end cleanly: {error}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::FAILURE,
+    }
+}
