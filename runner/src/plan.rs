@@ -33,7 +33,7 @@ pub fn container(name: &str, image: &Image, target: &Target, idle: Duration) -> 
             variable("KITBAG_VERSION", env!("CARGO_PKG_VERSION")),
         ]),
         target_container_name: Some(target.container.clone()),
-        security_context: Some(privileges::exact(&add, target.security_context.as_ref())),
+        security_context: Some(privileges::exact(&add, target.spec.security_context.as_ref())),
         // The last words of a start that failed then stand in the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..EphemeralContainer::default()
@@ -87,7 +87,7 @@ pub fn reasons(image: &Image) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::SecurityContext;
+    use k8s_openapi::api::core::v1::{Container, PodSpec, SecurityContext};
 
     fn image() -> Image {
         let needs = r#"{"dig":{},"strace":{"optional":["target-attach"]},"tcpdump":{"required":["raw-socket","see"]}}"#;
@@ -99,7 +99,15 @@ mod tests {
     }
 
     fn target(security_context: Option<SecurityContext>) -> Target {
-        Target { pod: "shop".into(), container: "app".into(), security_context, names: Vec::new(), warning: None }
+        Target {
+            pod: "shop".into(),
+            container: "app".into(),
+            spec: Container { name: "app".into(), security_context, ..Container::default() },
+            pod_spec: PodSpec::default(),
+            status: None,
+            names: Vec::new(),
+            warning: None,
+        }
     }
 
     #[test]

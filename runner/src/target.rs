@@ -1,6 +1,6 @@
 //! Which pod and which container the user meant, and whether it can be debugged: a pure function of the pod.
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, SecurityContext};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 
 use crate::error::Kind;
 
@@ -14,8 +14,12 @@ pub struct Target {
     pub pod: String,
     /// The container's name.
     pub container: String,
-    /// The container's security context: its profiles are copied.
-    pub security_context: Option<SecurityContext>,
+    /// The container as the pod has it: whose user, profiles, mounts and environment count.
+    pub spec: Container,
+    /// The pod it is in.
+    pub pod_spec: PodSpec,
+    /// How the container does.
+    pub status: Option<ContainerStatus>,
     /// Names of all of the pod's containers, those of earlier debugging included: a new one has to differ.
     pub names: Vec<String>,
     /// What to know before starting.
@@ -137,7 +141,9 @@ pub fn choose(pod: &Pod, wanted: Option<&str>) -> Result<Target, TargetError> {
     Ok(Target {
         pod: name,
         container: container.name.clone(),
-        security_context: container.security_context.clone(),
+        spec: container.clone(),
+        pod_spec: pod.spec.clone().unwrap_or_default(),
+        status: status.cloned(),
         names: names(pod),
         warning,
     })
