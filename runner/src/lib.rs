@@ -17,6 +17,7 @@ pub mod plan;
 pub mod privileges;
 pub mod progress;
 pub mod refusal;
+pub mod report;
 pub mod session;
 pub mod target;
 mod terminal;
