@@ -9,8 +9,6 @@ const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const STATUS: u8 = 3;
-const RESIZE: u8 = 4;
-const CLOSE: u8 = 255;
 
 /// A frame from the server.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,20 +47,6 @@ pub fn decode(mut frame: Bytes) -> Result<Incoming, SessionError> {
 #[must_use]
 pub fn stdin(data: &[u8]) -> Bytes {
     [&[STDIN], data].concat().into()
-}
-
-/// The end of the input.
-#[must_use]
-pub fn stdin_end() -> Bytes {
-    Bytes::from_static(&[CLOSE, STDIN])
-}
-
-/// The terminal has another size.
-#[must_use]
-pub fn resize(columns: u16, rows: u16) -> Bytes {
-    let mut frame = vec![RESIZE];
-    frame.extend_from_slice(format!(r#"{{"Width":{columns},"Height":{rows}}}"#).as_bytes());
-    frame.into()
 }
 
 /// The command's exit code.
@@ -112,8 +96,6 @@ mod tests {
     #[test]
     fn frames_are_what_the_protocol_says() {
         assert_eq!(stdin(b"ab")[..], *b"\0ab");
-        assert_eq!(stdin_end()[..], [255, 0]);
-        assert_eq!(resize(80, 24)[..], *b"\x04{\"Width\":80,\"Height\":24}");
         assert_eq!(decode(Bytes::from_static(b"\x01out")).unwrap(), Incoming::Stdout(Bytes::from_static(b"out")));
         assert_eq!(decode(Bytes::from_static(b"\x02err")).unwrap(), Incoming::Stderr(Bytes::from_static(b"err")));
         assert_eq!(decode(Bytes::from_static(b"\x01")).unwrap(), Incoming::Nothing);

@@ -158,13 +158,14 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Tools(_) | Self::Session(_) | Self::Catalog(_) | Self::Runtime(_) => None,
+            Self::Tools(_) | Self::Catalog(_) | Self::Runtime(_) => None,
             Self::Target(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::Kubeconfig(_) => Some("name a kubeconfig with --kubeconfig or $KUBECONFIG".to_owned()),
             Self::Refused(refusal) => refusal.hint(),
             Self::Unreachable(_) => Some("check the cluster's address: `kubectl config view --minify`".to_owned()),
             Self::Wait(error) => error.hint(),
+            Self::Session(error) => error.hint(),
         }
     }
 }

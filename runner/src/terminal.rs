@@ -1,9 +1,12 @@
 //! The user's terminal: raw while a session has it, and itself again on every way out.
 
+use std::env;
 use std::io;
 use std::panic;
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode, is_raw_mode_enabled};
+
+use crate::session::Terminal;
 
 /// Raw mode while it lives.
 pub(crate) struct Raw(());
@@ -32,7 +35,12 @@ pub(crate) fn restore_on_panic() {
     }));
 }
 
-/// Columns and rows.
+/// Columns and rows, where it says.
 pub(crate) fn size() -> Option<(u16, u16)> {
-    crossterm::terminal::size().ok()
+    crossterm::terminal::size().ok().filter(|(columns, rows)| *columns > 0 && *rows > 0)
+}
+
+/// What a session should know of it.
+pub(crate) fn describe() -> Terminal {
+    Terminal { size: size(), name: env::var("TERM").ok().filter(|name| !name.is_empty()) }
 }

@@ -11,7 +11,7 @@ use crate::cli::Debug;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::refusal::{Asked, explain};
-use crate::session::{self, Place, Streams};
+use crate::session::{self, Output, Place, Streams, Wanted};
 use crate::target::{self, TargetError};
 use crate::tools::Request;
 use crate::{image, inject, plan, wait};
@@ -60,7 +60,8 @@ pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
     progress.done("container started");
 
     let place = Place { client, namespace: namespace.clone(), pod: target.pod, container: name };
-    let ended = session::run(&place, &plan::word(random()), &request.command, streams).await?;
+    let wanted = Wanted::new(request.command.clone(), streams);
+    let ended = session::run(&place, &wanted, |_| Ok(()), Output::Standard).await?;
     if let Some(first) = ended.first_output {
         progress.note(first, "first output");
     }
