@@ -76,8 +76,9 @@ impl SessionError {
             "" => "it did not say why".to_owned(),
             said => said.to_owned(),
         };
-        if code == USAGE && said.to_ascii_lowercase().contains("usage") {
-            Self::Generation { said }
+        if code == USAGE && said.contains("usage: ") {
+            // What follows is how it wants to be used, which nobody here can do anything about.
+            Self::Generation { said: said.lines().next().unwrap_or_default().to_owned() }
         } else {
             Self::NotStarted { code, said }
         }
@@ -126,7 +127,7 @@ mod tests {
     fn what_an_early_end_means_depends_on_what_was_said() {
         let text = |code, said| {
             let error = SessionError::unopened(code, said);
-            format!("{error}\n  {}", error.hint().unwrap_or_default())
+            format!("{error}\n  {}", error.hint().as_deref().unwrap_or("(no hint)"))
         };
         let texts = [
             text(125, "kitbag-init: unknown flag `--become`\nusage: kitbag-init session -- COMMAND\n"),
@@ -135,11 +136,11 @@ mod tests {
         ];
         insta::assert_snapshot!(texts.join("\n"), @r"
         the image's kitbag-init does not know what it was asked for: kitbag-init: unknown flag `--become`
-        usage: kitbag-init session -- COMMAND
           this is kubectl-kitbag 0.1.0: use an image of the same generation, or --new if an older container was re-entered
         kitbag-init could not start the session (exit code 125): kitbag-init: the target is not visible, so `{pid}` cannot be replaced
-          
+          (no hint)
         kitbag-init could not start the session (exit code 137): it did not say why
+          (no hint)
         ");
     }
 
