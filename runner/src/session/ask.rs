@@ -76,6 +76,6 @@ mod tests {
         let usage: &'static [u8] = Vec::leak([b"\x03", &USAGE[1..]].concat());
         assert_eq!(answer(&[b"\x01{\"idle\"", b"\x02warning", b"\x01:0}\n", STATUS]), Ok("{\"idle\":0}\n".to_owned()));
         insta::assert_snapshot!(answer(&[b"\x01{\"idle\""]).unwrap_err(), @"it was closed without an answer");
-        insta::assert_snapshot!(answer(&[b"\x02usage: kitbag-init session\n", usage]).unwrap_err(), @r#"Session(Generation { said: "usage: kitbag-init session" })"#);
+        insta::assert_snapshot!(answer(&[b"\x02usage: kitbag-init session\n", usage]).unwrap_err(), @"Session(Generation)");
     }
 }

@@ -11,11 +11,8 @@ pub enum SessionError {
     #[error("the session could not be started: {0}")]
     Exec(String),
     /// The image is another generation's.
-    #[error("the image's kitbag-init does not know what it was asked for: {said}")]
-    Generation {
-        /// Its complaint.
-        said: String,
-    },
+    #[error("the image's kitbag-init does not know what it was asked for")]
+    Generation,
     /// kitbag-init could not start the command.
     #[error("kitbag-init could not start the session (exit code {code}): {said}")]
     NotStarted {
@@ -72,16 +69,14 @@ const USAGE: u8 = 125;
 impl SessionError {
     /// What it means that kitbag-init ended without a report, having said this on stderr.
     pub(super) fn unopened(code: u8, said: &str) -> Self {
-        let said = match said.trim() {
-            "" => "it did not say why".to_owned(),
-            said => said.to_owned(),
-        };
         if code == USAGE && said.contains("usage: ") {
-            // What follows is how it wants to be used, which nobody here can do anything about.
-            Self::Generation { said: said.lines().next().unwrap_or_default().to_owned() }
-        } else {
-            Self::NotStarted { code, said }
+            return Self::Generation;
         }
+        let said = match said.trim() {
+            "" => "it did not say why",
+            said => said,
+        };
+        Self::NotStarted { code, said: said.to_owned() }
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
@@ -93,7 +88,7 @@ impl SessionError {
                 "the debug container stays until it is idle: `kubectl kitbag attach {pod} -n {namespace}` opens a new session in it"
             )),
             Self::Gone { .. } => Some("the same command starts another one, as long as the pod is there".to_owned()),
-            Self::Generation { .. } | Self::Report(_) => Some(format!(
+            Self::Generation | Self::Report(_) => Some(format!(
                 "this is kubectl-kitbag {}: use an image of the same generation, or --new if an older container was re-entered",
                 env!("CARGO_PKG_VERSION")
             )),
@@ -130,12 +125,12 @@ mod tests {
             format!("{error}\n  {}", error.hint().as_deref().unwrap_or("(no hint)"))
         };
         let texts = [
-            text(125, "kitbag-init: unknown flag `--become`\nusage: kitbag-init session -- COMMAND\n"),
+            text(125, "kitbag-init: usage: kitbag-init session -- COMMAND\n"),
             text(125, "kitbag-init: the target is not visible, so `{pid}` cannot be replaced\n"),
             text(137, ""),
         ];
         insta::assert_snapshot!(texts.join("\n"), @r"
-        the image's kitbag-init does not know what it was asked for: kitbag-init: unknown flag `--become`
+        the image's kitbag-init does not know what it was asked for
           this is kubectl-kitbag 0.1.0: use an image of the same generation, or --new if an older container was re-entered
         kitbag-init could not start the session (exit code 125): kitbag-init: the target is not visible, so `{pid}` cannot be replaced
           (no hint)
