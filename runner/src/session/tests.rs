@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::signals::{INT, KILL, QUIT, TERM};
 use super::*;
 
+mod protocol;
+
 const REPORT: &[u8] = br#"{"kitbag-init":"0.1.0","uid":7,"gid":0,"effective":"0","bounding":"0","no_new_privs":true,"seccomp":2,"yama":null,"raw_socket":true,"ping_socket":true,"target":null}"#;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
