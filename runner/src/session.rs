@@ -24,6 +24,8 @@ mod lines;
 mod opening;
 mod output;
 mod pump;
+mod receive;
+mod send;
 mod signals;
 mod wanted;
 
@@ -35,7 +37,8 @@ pub use wanted::{Pace, Streams, Terminal, Wanted};
 
 use connect::{Stdin, To, connect};
 use output::Writer;
-use pump::{Broken, End, Ours, Seen};
+use pump::{Broken, End, Ours};
+use receive::Seen;
 
 /// How long the pod's status is waited for that says whether the container has ended with a session.
 const FATE: Duration = Duration::from_secs(2);
