@@ -4,6 +4,7 @@ use std::io;
 
 use kitbag_toolsets::catalog::CatalogErrors;
 
+use crate::access::AccessError;
 use crate::image::ImageError;
 use crate::refusal::Refusal;
 use crate::session::SessionError;
@@ -26,6 +27,9 @@ pub enum Error {
     /// No usable kubeconfig.
     #[error("no cluster to talk to: {0}")]
     Kubeconfig(String),
+    /// Permissions are missing.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The API server answered with a refusal.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -146,6 +150,7 @@ impl Error {
             Self::Target(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Kubeconfig(_) => Kind::Config,
+            Self::Access(error) => error.kind(),
             Self::Refused(refusal) => refusal.kind(),
             Self::Unreachable(_) => Kind::Cluster,
             Self::Wait(error) => error.kind(),
@@ -162,6 +167,7 @@ impl Error {
             Self::Target(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::Kubeconfig(_) => Some("name a kubeconfig with --kubeconfig or $KUBECONFIG".to_owned()),
+            Self::Access(error) => Some(error.hint()),
             Self::Refused(refusal) => refusal.hint(),
             Self::Unreachable(_) => Some("check the cluster's address: `kubectl config view --minify`".to_owned()),
             Self::Wait(error) => error.hint(),

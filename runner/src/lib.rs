@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod channel;
 mod cli;
 mod cluster;
@@ -16,12 +17,15 @@ pub mod inject;
 pub mod plan;
 pub mod privileges;
 pub mod progress;
+pub mod rbac;
+
 pub mod refusal;
 pub mod report;
 pub mod session;
 pub mod target;
 mod terminal;
 pub mod tools;
+
 pub mod wait;
 
 pub use cli::run;

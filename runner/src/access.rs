@@ -1,0 +1,201 @@
+//! What the user may do, asked once and before anything is touched, so that a missing permission is named while nothing
+//! has happened yet, and all of them at once. What each command needs is a table ([`rules`]); [`review`] and [`whoami`]
+//! are the only two requests.
+
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authorization::v1::{
+    ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
+};
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use crate::error::Kind;
+
+pub mod rules;
+
+use rules::{Rule, Without};
+
+/// Whoever has no name.
+const UNKNOWN: &str = "unknown";
+
+/// What the user may do in one namespace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Permissions {
+    rules: Vec<ResourceRule>,
+    /// No authorizer has left anything out.
+    complete: bool,
+}
+
+/// Whether something is permitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// The server can't tell: trying it will.
+    Unknown,
+}
+
+/// A pod's session, its start and its trace: which of the ways to have them the user has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Means {
+    /// Sessions are execs; where not, the one session is an attach.
+    pub exec: bool,
+    /// The start is watched; where not, the pod is asked for again and again.
+    pub watch: bool,
+    /// An event can be left on the pod.
+    pub trace: bool,
+    /// The pod's events can be read.
+    pub events: bool,
+}
+
+/// Permissions that a command can't do without.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("user `{user}` lacks permissions in namespace `{namespace}`:{}", list(.missing))]
+pub struct AccessError {
+    /// Who asks.
+    pub user: String,
+    /// Where.
+    pub namespace: String,
+    /// All that is missing.
+    pub missing: Vec<Rule>,
+}
+
+impl AccessError {
+    pub(crate) const fn kind(&self) -> Kind {
+        Kind::Forbidden
+    }
+
+    pub(crate) fn hint(&self) -> String {
+        let rules: String = self.missing.iter().map(|rule| rule.yaml("  ")).collect();
+        format!(
+            "ask for a Role in `{}` with these rules (`kubectl kitbag rbac` prints all of it):\n{}",
+            self.namespace,
+            rules.trim_end()
+        )
+    }
+}
+
+fn list(missing: &[Rule]) -> String {
+    let line = |rule: &Rule| format!("\n  {} `{}`: {}", rule.verbs.join(" and "), rule.resource, rule.why);
+    missing.iter().map(line).collect()
+}
+
+impl Permissions {
+    /// Of the server's answer; none is one that says nothing.
+    #[must_use]
+    pub fn new(status: Option<SubjectRulesReviewStatus>) -> Self {
+        let Some(status) = status else { return Self::default() };
+        let complete = !status.incomplete && status.evaluation_error.is_none_or(|error| error.is_empty());
+        Self { rules: status.resource_rules, complete }
+    }
+
+    /// Whether `verb` on `resource` (`pods/exec`) of the API group is permitted; for the one object if it is named, else
+    /// for all.
+    #[must_use]
+    pub fn may(&self, verb: &str, group: &str, resource: &str, name: Option<&str>) -> Answer {
+        if self.rules.iter().any(|rule| matches(rule, verb, group, resource, name)) {
+            Answer::Yes
+        } else if self.complete {
+            Answer::No
+        } else {
+            Answer::Unknown
+        }
+    }
+
+    /// Whether nothing says that `rule` is not permitted in full.
+    fn allow(&self, rule: &Rule, pod: Option<&str>) -> bool {
+        let name = pod.filter(|_| rule.of_the_pod);
+        rule.verbs.iter().all(|verb| self.may(verb, rule.group, rule.resource, name) != Answer::No)
+    }
+}
+
+/// Which of `wanted` are not permitted, and neither is what would do instead. What only loses something is not among them.
+#[must_use]
+pub fn missing(permissions: &Permissions, wanted: &[Rule], pod: Option<&str>) -> Vec<Rule> {
+    let is_missing = |rule: &&Rule| {
+        !permissions.allow(rule, pod)
+            && match rule.without {
+                Without::Fails => true,
+                Without::Loses(_) => false,
+                // Where that is wanted anyway, it is named by itself.
+                Without::Takes(instead, _) => !wanted.contains(instead) && !permissions.allow(instead, pod),
+            }
+    };
+    wanted.iter().filter(is_missing).copied().collect()
+}
+
+/// What is lost for want of a permission, a sentence each.
+#[must_use]
+pub fn losses(permissions: &Permissions, wanted: &[Rule], pod: Option<&str>) -> Vec<String> {
+    let lost = wanted.iter().filter(|rule| !permissions.allow(rule, pod));
+    let sentence = |rule: &Rule| match rule.without {
+        Without::Fails => None,
+        Without::Loses(what) | Without::Takes(_, what) => {
+            Some(format!("without permission to {} `{}` {what}", rule.verbs.join(" and "), rule.resource))
+        }
+    };
+    lost.filter_map(sentence).collect()
+}
+
+/// Whether the command can be done at all.
+///
+/// # Errors
+/// [`AccessError`] with everything that is missing.
+pub fn check(
+    permissions: &Permissions,
+    wanted: &[Rule],
+    pod: Option<&str>,
+    namespace: &str,
+    user: &str,
+) -> Result<(), AccessError> {
+    let missing = missing(permissions, wanted, pod);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(AccessError { user: user.to_owned(), namespace: namespace.to_owned(), missing })
+}
+
+/// Which ways are open.
+#[must_use]
+pub fn means(permissions: &Permissions, pod: Option<&str>) -> Means {
+    let open = |rule: &Rule| permissions.allow(rule, pod);
+    Means {
+        exec: open(&rules::EXEC),
+        watch: open(&rules::WATCH),
+        trace: open(&rules::TRACE),
+        events: open(&rules::EVENTS),
+    }
+}
+
+/// As Kubernetes' RBAC: a resource covers none of its subresources, a star covers everything, and a list of names only
+/// those.
+fn matches(rule: &ResourceRule, verb: &str, group: &str, resource: &str, name: Option<&str>) -> bool {
+    let has = |list: &[String], word: &str| list.iter().any(|it| it == word || it == "*");
+    let any_parent = resource.split_once('/').map(|(_, subresource)| format!("*/{subresource}"));
+    let resources = rule.resources.as_deref().unwrap_or_default();
+    let names = rule.resource_names.as_deref().unwrap_or_default();
+    has(&rule.verbs, verb)
+        && has(rule.api_groups.as_deref().unwrap_or_default(), group)
+        && (has(resources, resource) || any_parent.is_some_and(|it| resources.contains(&it)))
+        && (names.is_empty() || name.is_some_and(|name| has(names, name)) || names.iter().any(|it| it == "*"))
+}
+
+/// Asks what the user may do. A server that doesn't say is one that can't tell.
+pub async fn review(client: &Client, namespace: &str) -> Permissions {
+    let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
+    let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
+    Permissions::new(answer.ok().and_then(|review| review.status))
+}
+
+/// Asks who the user is. Where the server doesn't say (before 1.28) it is `fallback`, the kubeconfig's name for the user.
+pub async fn whoami(client: &Client, fallback: Option<&str>) -> String {
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let user = answer.ok().and_then(|review| review.status?.user_info?.username);
+    user.filter(|user| !user.is_empty()).or_else(|| fallback.map(str::to_owned)).unwrap_or_else(|| UNKNOWN.to_owned())
+}
+
+#[cfg(test)]
+mod tests;
