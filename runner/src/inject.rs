@@ -1,44 +1,129 @@
-//! Adding the container to the pod: first for trial, so that a refusal leaves nothing behind, then in earnest.
+//! Adding the container to the pod. Candidates are tried in earnest, the strongest first: a refusal leaves nothing behind,
+//! so that a trial before each would only be one more request.
+
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
 use crate::plan;
-use crate::refusal::{Asked, explain};
+use crate::refusal::{Asked, Refusal, best, explain};
 
 /// What the API server knows this program as.
-const FIELD_MANAGER: &str = "kubectl-kitbag";
+pub const FIELD_MANAGER: &str = "kubectl-kitbag";
+/// How long it is tried again when the server does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The first pause between two tries; each is twice as long as the one before.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
-/// Whether the API would take the container, as far as admission goes.
-///
-/// # Errors
-/// What refuses it, in full.
-pub async fn try_out(
-    pods: &Api<Pod>,
-    pod: &str,
-    container: &EphemeralContainer,
-    asked: Asked<'_>,
-) -> Result<(), Error> {
-    match send(pods, pod, container, true).await {
-        // A webhook that has side effects can't be tried out: then the earnest decides.
-        Err(kube::Error::Api(status)) if status.message.contains("does not support dry run") => Ok(()),
-        Err(error) => Err(explain(&error, asked)),
-        Ok(_) => Ok(()),
-    }
+/// What was taken.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// The pod as it is then.
+    pub pod: Pod,
+    /// Which of the candidates.
+    pub index: usize,
 }
 
-/// Adds the container. Returns the pod as it is then.
+/// Adds the first of `candidates` that is taken. After each refusal, `next` says which to try then, if any. All have the
+/// same name, which no container of the pod has.
 ///
 /// # Errors
-/// What refuses it, in full.
-pub async fn add(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, asked: Asked<'_>) -> Result<Pod, Error> {
-    send(pods, pod, container, false).await.map_err(|error| explain(&error, asked))
+/// The refusal that explains most.
+pub async fn add(
+    pods: &Api<Pod>,
+    pod: &str,
+    candidates: &[EphemeralContainer],
+    next: impl FnMut(usize, &Refusal) -> Option<usize>,
+    asked: Asked<'_>,
+) -> Result<Added, Error> {
+    first_taken(pods, pod, candidates, next, asked, false).await
+}
+
+/// As [`add`], but for trial: the server judges and changes nothing.
+///
+/// # Errors
+/// As [`add`]; and [`Refusal::NoDryRun`].
+pub async fn dry_run(
+    pods: &Api<Pod>,
+    pod: &str,
+    candidates: &[EphemeralContainer],
+    next: impl FnMut(usize, &Refusal) -> Option<usize>,
+    asked: Asked<'_>,
+) -> Result<Added, Error> {
+    first_taken(pods, pod, candidates, next, asked, true).await
+}
+
+async fn first_taken(
+    pods: &Api<Pod>,
+    pod: &str,
+    candidates: &[EphemeralContainer],
+    mut next: impl FnMut(usize, &Refusal) -> Option<usize>,
+    asked: Asked<'_>,
+    dry_run: bool,
+) -> Result<Added, Error> {
+    let mut refusals = Vec::new();
+    let mut index = 0;
+    // Each at most once, whatever `next` says.
+    let mut left: Vec<Option<&EphemeralContainer>> = candidates.iter().map(Some).collect();
+    while let Some(candidate) = left.get_mut(index).and_then(Option::take) {
+        match surely(pods, pod, candidate, dry_run).await.map_err(|error| explain(&error, asked)) {
+            Ok(pod) => return Ok(Added { pod, index }),
+            Err(Error::Refused(refusal)) => {
+                let then = next(index, &refusal);
+                refusals.push(refusal);
+                let Some(then) = then else { break };
+                index = then;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(best(refusals).map_or_else(|| Error::Unreachable("there was nothing to ask for".to_owned()), Error::Refused))
+}
+
+/// Sends the patch until there is an answer that is one. Where the answer was lost, the pod says whether the container
+/// was added; sending it again would do no harm either, as the name stays the same.
+async fn surely(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, dry_run: bool) -> kube::Result<Pod> {
+    let end = Instant::now() + PATIENCE;
+    let mut pause = PAUSE;
+    loop {
+        let error = match send(pods, pod, container, dry_run).await {
+            Err(error) if is_no_answer(&error) && Instant::now() + pause < end => error,
+            answer => return answer,
+        };
+        sleep(crate::refusal::retry_after(&error).unwrap_or(pause)).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+        if !dry_run
+            && let Ok(pod) = pods.get(pod).await
+            && has(&pod, &container.name)
+        {
+            return Ok(pod);
+        }
+    }
 }
 
 async fn send(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, dry_run: bool) -> kube::Result<Pod> {
     let parameters = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     // A strategic merge patch adds to the list, where the other kinds would replace it.
     pods.patch_ephemeral_containers(pod, &parameters, &Patch::Strategic(plan::patch(container))).await
+}
+
+/// Whether it may yet be taken, or has been: the connection broke, the server is busy, or others changed the pod
+/// meanwhile.
+fn is_no_answer(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) if status.code == 409 => true,
+        // What is an error of the server itself, and not of its store, will be one again.
+        kube::Error::Api(status) if status.code == 500 => status.message.contains("etcdserver"),
+        error => crate::refusal::is_passing(error),
+    }
+}
+
+fn has(pod: &Pod, name: &str) -> bool {
+    pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten()).any(|it| it.name == name)
 }

@@ -1,6 +1,7 @@
 //! What the API server refuses, and what a person can do about it: a pure function of its answer.
 
 use std::fmt;
+use std::time::Duration;
 
 use kube::core::Status;
 
@@ -30,10 +31,12 @@ pub enum Refusal {
         user: String,
         /// The verb.
         verb: String,
+        /// The API group; the core one is empty.
+        group: Box<str>,
         /// The resource.
         resource: String,
-        /// The namespace.
-        namespace: String,
+        /// The namespace; none where it is about the whole cluster.
+        namespace: Option<Box<str>>,
     },
     /// Pod Security admission.
     PodSecurity {
@@ -51,6 +54,28 @@ pub enum Refusal {
     /// Another admission plugin or webhook, in its own words.
     Policy {
         /// Its words.
+        message: String,
+    },
+    /// A quota or a limit of the namespace.
+    Quota {
+        /// The server's words.
+        message: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// A webhook that has to be asked does not answer.
+    WebhookDown {
+        /// The server's words.
+        message: String,
+    },
+    /// A webhook takes no part in a dry run.
+    NoDryRun {
+        /// Its words.
+        message: String,
+    },
+    /// The pod is gone.
+    NoPod {
+        /// The server's words.
         message: String,
     },
     /// The container is not valid.
@@ -81,11 +106,14 @@ impl Refusal {
         let message = status.message.clone();
         match status.code {
             401 => Self::Unauthorized { message },
-            403 => rbac(&message, asked).or_else(|| pod_security(&message, asked)).unwrap_or(Self::Policy { message }),
+            // A webhook chooses its own status.
+            _ if message.contains("does not support dry run") => Self::NoDryRun { message },
+            _ if message.contains("failed calling webhook") => Self::WebhookDown { message },
+            400.. if message.starts_with("admission webhook ") => Self::Policy { message },
+            403 => forbidden(message, asked),
+            404 if message.starts_with("pods \"") => Self::NoPod { message },
             404 if asked.resource == "pods/ephemeralcontainers" => Self::TooOld,
             422 => Self::Invalid { message },
-            // A webhook chooses its own status.
-            400.. if message.starts_with("admission webhook ") => Self::Policy { message },
             code => Self::Other { code, message },
         }
     }
@@ -93,19 +121,28 @@ impl Refusal {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Rbac { .. } | Self::Unauthorized { .. } => Kind::Forbidden,
-            Self::PodSecurity { .. } | Self::Policy { .. } | Self::Invalid { .. } => Kind::Policy,
-            Self::TooOld | Self::Other { .. } => Kind::Cluster,
+            Self::PodSecurity { .. }
+            | Self::Policy { .. }
+            | Self::Quota { .. }
+            | Self::NoDryRun { .. }
+            | Self::Invalid { .. } => Kind::Policy,
+            Self::NoPod { .. } => Kind::NotFound,
+            Self::TooOld | Self::WebhookDown { .. } | Self::Other { .. } => Kind::Cluster,
         }
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Rbac { verb, resource, namespace, .. } => {
-                // Over a WebSocket an exec is a `get`, which newer servers want to be allowed as a `create` too.
+            Self::Rbac { verb, group, resource, namespace, .. } => {
+                // Over a WebSocket an exec is a `get`, which newer servers want to be permitted as a `create` too.
                 let verbs =
                     if resource == "pods/exec" { "\"create\", \"get\"".to_owned() } else { format!("\"{verb}\"") };
+                let role = match namespace {
+                    Some(namespace) => format!("a Role in `{namespace}`"),
+                    None => "a ClusterRole".to_owned(),
+                };
                 Some(format!(
-                    "ask for a Role in `{namespace}` with this rule:\n  - apiGroups: [\"\"]\n    resources: [\"{resource}\"]\n    verbs: [{verbs}]"
+                    "ask for {role} with this rule:\n  - apiGroups: [\"{group}\"]\n    resources: [\"{resource}\"]\n    verbs: [{verbs}]"
                 ))
             }
             Self::PodSecurity { ours, namespace, level, .. } if ours.is_empty() => Some(format!(
@@ -116,9 +153,28 @@ impl Refusal {
             )),
             Self::Unauthorized { .. } => Some("log in to the cluster again".to_owned()),
             Self::TooOld => Some("ephemeral containers came with Kubernetes 1.25".to_owned()),
+            Self::Quota { namespace, .. } => {
+                Some(format!("`kubectl describe resourcequota,limitrange -n {namespace}` shows what is left"))
+            }
+            Self::WebhookDown { .. } => Some(
+                "every change to pods here waits for that webhook: whoever runs it has to bring it back".to_owned(),
+            ),
+            Self::NoDryRun { .. } => Some("--dry-run=client prints what would be sent, without asking".to_owned()),
+            Self::NoPod { .. } => Some("it was there a moment ago: its successor has another name".to_owned()),
             Self::Policy { .. } | Self::Invalid { .. } | Self::Other { .. } => None,
         }
     }
+}
+
+/// What explains best that every candidate was refused: what has the fewest reasons, and of those the last, which asks
+/// for least. `refusals` are in the order in which candidates were tried.
+#[must_use]
+pub fn best(refusals: Vec<Refusal>) -> Option<Refusal> {
+    let reasons = |refusal: &Refusal| match refusal {
+        Refusal::PodSecurity { ours, others, .. } => ours.len() + others.len(),
+        _ => 1,
+    };
+    refusals.into_iter().rev().min_by_key(reasons)
 }
 
 /// An error of the client: a refusal, or no answer at all.
@@ -129,13 +185,33 @@ pub(crate) fn explain(error: &kube::Error, asked: Asked<'_>) -> Error {
     }
 }
 
+/// Whether it will pass by itself: no connection, or a server that starts, ends or is busy.
+pub(crate) fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
+        _ => false,
+    }
+}
+
+/// When the server wants to be asked again, if it says.
+pub(crate) fn retry_after(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else { return None };
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+}
+
 impl std::error::Error for Refusal {}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rbac { user, verb, resource, namespace } => {
-                write!(f, "user `{user}` may not {verb} `{resource}` in namespace `{namespace}`")
+            Self::Rbac { user, verb, resource, namespace, .. } => {
+                write!(f, "user `{user}` may not {verb} `{resource}`")?;
+                match namespace {
+                    Some(namespace) => write!(f, " in namespace `{namespace}`"),
+                    None => f.write_str(" in this cluster"),
+                }
             }
             Self::PodSecurity { level, namespace, ours, others, .. } => {
                 write!(f, "namespace `{namespace}` enforces the Pod Security level `{level}`, which refuses ")?;
@@ -149,6 +225,12 @@ impl fmt::Display for Refusal {
                 }
             }
             Self::Policy { message } => write!(f, "a policy of the cluster refuses the debug container: {message}"),
+            Self::Quota { message, .. } => {
+                write!(f, "a limit of the namespace refuses the debug container: {message}")
+            }
+            Self::WebhookDown { message } => write!(f, "a webhook of the cluster does not answer: {message}"),
+            Self::NoDryRun { message } => write!(f, "it can't be tried out in this cluster: {message}"),
+            Self::NoPod { message } => write!(f, "the pod is gone: {message}"),
             Self::Invalid { message } => write!(f, "the cluster takes the debug container for invalid: {message}"),
             Self::Unauthorized { message } => write!(f, "the cluster does not know who asks: {message}"),
             Self::TooOld => f.write_str("the cluster has no ephemeral containers"),
@@ -161,6 +243,17 @@ fn lines(reasons: &[String]) -> String {
     reasons.iter().map(|reason| format!("\n  {reason}")).collect()
 }
 
+fn forbidden(message: String, asked: Asked<'_>) -> Refusal {
+    let known = rbac(&message, asked).or_else(|| pod_security(&message, asked));
+    let is_limit =
+        || message.contains("exceeded quota") || message.contains("failed quota") || message.contains(" usage per ");
+    match known {
+        Some(refusal) => refusal,
+        None if is_limit() => Refusal::Quota { message, namespace: asked.namespace.to_owned() },
+        None => Refusal::Policy { message },
+    }
+}
+
 /// `pods "shop" is forbidden: User "jane" cannot patch resource "pods/ephemeralcontainers" in API group "" in the
 /// namespace "web"`. What the text leaves out is what was asked for.
 fn rbac(message: &str, asked: Asked<'_>) -> Option<Refusal> {
@@ -168,11 +261,13 @@ fn rbac(message: &str, asked: Asked<'_>) -> Option<Refusal> {
     let (user, after) = after.split_once("\" cannot ")?;
     let (verb, after) = after.split_once(" resource \"").unwrap_or((asked.verb, ""));
     let resource = after.split_once('"').map_or(asked.resource, |(resource, _)| resource);
+    let group = after.split_once("in API group \"").and_then(|(_, after)| after.split_once('"'));
     Some(Refusal::Rbac {
         user: user.to_owned(),
         verb: verb.to_owned(),
+        group: group.map(|(group, _)| group.into()).unwrap_or_default(),
         resource: resource.to_owned(),
-        namespace: asked.namespace.to_owned(),
+        namespace: (!after.contains("at the cluster scope")).then(|| asked.namespace.into()),
     })
 }
 
@@ -206,126 +301,4 @@ fn split(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const ASKED: Asked<'_> = Asked {
-        namespace: "web",
-        verb: "patch",
-        resource: "pods/ephemeralcontainers",
-        container: "kitbag-b2c4d",
-        reasons: "NET_RAW, SYS_PTRACE (strace: target-attach; tcpdump: raw-socket)",
-    };
-
-    fn text(code: u16, message: &str) -> String {
-        let status = Status { code, message: message.to_owned(), ..Status::default() };
-        let refusal = Refusal::new(&status, ASKED);
-        format!(
-            "{refusal}\nhint: {}\nexit code: {}",
-            refusal.hint().unwrap_or("none".into()),
-            refusal.kind().exit_code()
-        )
-    }
-
-    #[test]
-    fn a_missing_permission_is_named_with_the_rule_to_ask_for() {
-        insta::assert_snapshot!(text(
-            403,
-            r#"pods "shop" is forbidden: User "jane" cannot patch resource "pods/ephemeralcontainers" in API group "" in the namespace "web""#,
-        ), @r#"
-        user `jane` may not patch `pods/ephemeralcontainers` in namespace `web`
-        hint: ask for a Role in `web` with this rule:
-          - apiGroups: [""]
-            resources: ["pods/ephemeralcontainers"]
-            verbs: ["patch"]
-        exit code: 77
-        "#);
-    }
-
-    #[test]
-    fn the_level_of_a_namespace_is_named_with_the_reasons_that_are_ours() {
-        insta::assert_snapshot!(text(
-            403,
-            r#"pods "shop" is forbidden: violates PodSecurity "baseline:latest": non-default capabilities (container "kitbag-b2c4d" must not include "NET_RAW", "SYS_PTRACE" in securityContext.capabilities.add)"#,
-        ), @r#"
-        namespace `web` enforces the Pod Security level `baseline:latest`, which refuses the debug container:
-          non-default capabilities (container "kitbag-b2c4d" must not include "NET_RAW", "SYS_PTRACE" in securityContext.capabilities.add)
-        hint: the tools ask for NET_RAW, SYS_PTRACE (strace: target-attach; tcpdump: raw-socket); fewer tools may ask for less. The level is the label `pod-security.kubernetes.io/enforce` of the namespace
-        exit code: 73
-        "#);
-    }
-
-    #[test]
-    fn reasons_of_the_pods_own_containers_stand_apart() {
-        insta::assert_snapshot!(text(
-            403,
-            r#"pods "shop" is forbidden: violates PodSecurity "baseline:v1.30": host namespaces (hostNetwork=true, hostPID=true), privileged (container "app" must not set securityContext.privileged=true), non-default capabilities (containers "app", "kitbag-b2c4d" must not include "NET_RAW" in securityContext.capabilities.add)"#,
-        ), @r#"
-        namespace `web` enforces the Pod Security level `baseline:v1.30`, which refuses the debug container:
-          non-default capabilities (containers "app", "kitbag-b2c4d" must not include "NET_RAW" in securityContext.capabilities.add)
-        and the pod itself:
-          host namespaces (hostNetwork=true, hostPID=true)
-          privileged (container "app" must not set securityContext.privileged=true)
-        hint: the tools ask for NET_RAW, SYS_PTRACE (strace: target-attach; tcpdump: raw-socket); fewer tools may ask for less. The level is the label `pod-security.kubernetes.io/enforce` of the namespace
-        exit code: 73
-        "#);
-    }
-
-    #[test]
-    fn a_pod_that_violates_its_level_itself_cannot_be_helped() {
-        insta::assert_snapshot!(text(
-            403,
-            r#"pods "shop" is forbidden: violates PodSecurity "baseline:latest": privileged (container "app" must not set securityContext.privileged=true)"#,
-        ), @r#"
-        namespace `web` enforces the Pod Security level `baseline:latest`, which refuses the pod itself:
-          privileged (container "app" must not set securityContext.privileged=true)
-        hint: no debug container can be added to this pod while `web` enforces `baseline:latest`; a copy of the pod in another namespace can be debugged
-        exit code: 73
-        "#);
-    }
-
-    #[test]
-    fn everything_else_is_said_in_the_servers_words() {
-        let texts = [
-            text(403, r#"admission webhook "policy.example" denied the request: no debugging on Fridays"#),
-            text(400, r#"admission webhook "policy.example" denied the request: no debugging on Fridays"#),
-            text(422, r#"Pod "shop" is invalid: spec.ephemeralContainers[0].targetContainerName: Not found: "nope""#),
-            text(401, "Unauthorized"),
-            text(404, "the server could not find the requested resource"),
-            text(500, "etcdserver: request timed out"),
-        ];
-        insta::assert_snapshot!(texts.join("\n\n"), @r#"
-        a policy of the cluster refuses the debug container: admission webhook "policy.example" denied the request: no debugging on Fridays
-        hint: none
-        exit code: 73
-
-        a policy of the cluster refuses the debug container: admission webhook "policy.example" denied the request: no debugging on Fridays
-        hint: none
-        exit code: 73
-
-        the cluster takes the debug container for invalid: Pod "shop" is invalid: spec.ephemeralContainers[0].targetContainerName: Not found: "nope"
-        hint: none
-        exit code: 73
-
-        the cluster does not know who asks: Unauthorized
-        hint: log in to the cluster again
-        exit code: 77
-
-        the cluster has no ephemeral containers
-        hint: ephemeral containers came with Kubernetes 1.25
-        exit code: 69
-
-        the cluster refuses with status 500: etcdserver: request timed out
-        hint: none
-        exit code: 69
-        "#);
-    }
-
-    proptest! {
-        #[test]
-        fn no_answer_makes_it_panic(code in 0_u16..600, message in "[a-z (),\"]{0,60}|violates PodSecurity \"\\PC{0,40}|User \"\\PC{0,40}") {
-            let _ = text(code, &message);
-        }
-    }
-}
+mod tests;

@@ -51,12 +51,10 @@ pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
     let reasons = plan::reasons(&image);
     let asked =
         Asked { verb: "patch", resource: "pods/ephemeralcontainers", container: &name, reasons: &reasons, ..asked };
-    inject::try_out(&pods, &target.pod, &container, asked).await?;
-    progress.done(&format!("allowed, asking for {reasons}"));
-    let pod = inject::add(&pods, &target.pod, &container, asked).await?;
-    progress.done(&format!("container `{name}` added"));
+    let added = inject::add(&pods, &target.pod, &[container], |_, _| None, asked).await?;
+    progress.done(&format!("container `{name}` added, asking for {reasons}"));
     let watching = Asked { verb: "watch", resource: "pods", ..asked };
-    wait::until_running(&pods, &pod, arguments.timeout, watching, |state| progress.say(state)).await?;
+    wait::until_running(&pods, &added.pod, arguments.timeout, watching, |state| progress.say(state)).await?;
     progress.done("container started");
 
     let place = Place { client, namespace: namespace.clone(), pod: target.pod, container: name };

@@ -1,0 +1,8 @@
+//! What is said to the API server, against one that answers from a script.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod access;
+mod inject;
+mod script;
+mod wait;
