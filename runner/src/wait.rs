@@ -1,258 +1,144 @@
-//! Waiting for the container to start, with the reason while it does not: by a watch, never by polling.
+//! Waiting for the container to start, with the reason while it does not. What a pod's status means is in [`state`], and
+//! how the pod is followed through lost connections in [`follow`]; this is the clock, and what is said when.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, pin_mut};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
 
-use crate::error::{Error, Kind};
-use crate::refusal::{Asked, explain};
+use crate::error::Error;
+use crate::refusal::Asked;
 
-/// How long a state may last before it is worth a line.
-const PATIENCE: Duration = Duration::from_millis(400);
+mod error;
+mod events;
+pub(crate) mod follow;
+mod pull;
+mod state;
 
-/// Why the container does not run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WaitError {
-    /// The node cannot get the image.
-    #[error("the node cannot pull the image ({reason}): {message}")]
-    Pull {
-        /// `ErrImagePull` or alike.
-        reason: String,
-        /// The node's words.
-        message: String,
-    },
-    /// The container has ended, or could not be started at all.
-    #[error("the debug container has ended at once ({reason}): {message}")]
-    Ended {
-        /// How.
-        reason: String,
-        /// Its last words.
-        message: String,
-    },
-    /// The pod has ended or is gone.
-    #[error("pod `{pod}` has ended while the debug container was starting")]
-    PodGone {
-        /// The pod.
-        pod: String,
-    },
-    /// It took too long.
-    #[error("the debug container has not started within {seconds} s: {state}")]
-    Timeout {
-        /// The limit.
-        seconds: u64,
-        /// What it was waiting for.
-        state: String,
-    },
+pub use error::{Cause, WaitError};
+pub use pull::Fault;
+pub use state::{Nature, Reason, State, observe};
+
+use follow::{Seen, Source};
+
+/// What to wait with.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait<'a> {
+    /// The pods of the namespace.
+    pub pods: &'a Api<Pod>,
+    /// Its events, where they may be read: what the node says is told when the wait ends without success.
+    pub events: Option<&'a Api<Event>>,
+    /// The pod may be watched. Where not, it is asked for once a second.
+    pub watch: bool,
+    /// For how long; zero is for ever.
+    pub limit: Duration,
+    /// What is waited for.
+    pub asked: Asked<'a>,
 }
 
-impl WaitError {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Pull { .. } | Self::Ended { .. } => Kind::Start,
-            Self::PodGone { .. } => Kind::Unfit,
-            Self::Timeout { .. } => Kind::Timeout,
-        }
-    }
-
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::Pull { .. } => Some(
-                "the node pulls by itself: can it reach the registry under this name, and does it trust it? --registry names another"
-                    .to_owned(),
-            ),
-            Self::Timeout { .. } => Some("`kubectl describe pod` has the events; --timeout waits longer".to_owned()),
-            Self::Ended { .. } | Self::PodGone { .. } => None,
-        }
-    }
-}
-
-/// Where the container is on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Not there yet, and why.
-    Waiting(String),
-    /// It runs.
-    Running,
-    /// It will not.
-    Failed(WaitError),
-}
-
-/// What the pod's status says of the container.
-#[must_use]
-pub fn observe(pod: &Pod, container: &str) -> State {
-    let status = pod.status.as_ref();
-    let found = status.and_then(|it| it.ephemeral_container_statuses.as_ref()?.iter().find(|it| it.name == container));
-    if let Some(state) = found.and_then(state) {
-        return state;
-    }
-    if matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")) {
-        return State::Failed(WaitError::PodGone { pod: pod.metadata.name.clone().unwrap_or_default() });
-    }
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-    State::Waiting(format!("waiting for node `{node}`…"))
-}
-
-fn state(status: &ContainerStatus) -> Option<State> {
-    let state = status.state.as_ref()?;
-    if state.running.is_some() {
-        return Some(State::Running);
-    }
-    if let Some(ended) = &state.terminated {
-        let reason = format!("{}, exit code {}", ended.reason.as_deref().unwrap_or("terminated"), ended.exit_code);
-        let message = ended.message.as_deref().unwrap_or("no message").trim().to_owned();
-        return Some(State::Failed(WaitError::Ended { reason, message }));
-    }
-    let waiting = state.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().unwrap_or_default();
-    let message = waiting.message.as_deref().unwrap_or_default();
-    Some(match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "ImageInspectError" => {
-            State::Failed(WaitError::Pull { reason: reason.to_owned(), message: message.to_owned() })
-        }
-        // What the kubelet says from the first moment until the image is there and the container made.
-        "" | "ContainerCreating" | "PodInitializing" => State::Waiting("pulling image…".to_owned()),
-        // The kubelet tries these again: the target may be between two starts.
-        _ => State::Waiting(format!("{reason}: {message}")),
-    })
-}
-
-/// Waits until the container runs. `version` is that of the pod from which on changes count; `say` gets a line for each
-/// state that lasts.
+/// Waits until the container runs, from `pod` on, which is how it was a moment ago. Returns the pod as it is then. `say`
+/// gets a line for each state that lasts, or that a person can do something about.
 ///
 /// # Errors
 /// [`WaitError`], or what the API server refuses.
-pub async fn until_running(
-    pods: &Api<Pod>,
-    pod: &Pod,
-    limit: Duration,
-    asked: Asked<'_>,
-    say: impl FnMut(&str),
-) -> Result<(), Error> {
-    let mut last = match observe(pod, asked.container) {
-        State::Waiting(state) => state,
-        State::Running => return Ok(()),
-        State::Failed(error) => return Err(error.into()),
+pub async fn until_running(wait: &Wait<'_>, pod: &Pod, say: impl FnMut(&str)) -> Result<Pod, Error> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let container = wait.asked.container;
+    let mut talk = Talk::new(say);
+    let result = match talk.hear(pod, container) {
+        ControlFlow::Break(result) => result,
+        ControlFlow::Continue(()) => {
+            let source = Source { pods: wait.pods, name, watch: wait.watch, asked: wait.asked };
+            let following = follow::follow(&source, pod, |seen| match seen {
+                Seen::Pod(pod) => talk.hear(pod, container),
+                Seen::Gone => ControlFlow::Break(Err(Cause::PodGone { pod: name.to_owned() })),
+                Seen::Away(why) => talk.away(why),
+                Seen::Same => talk.same(),
+            });
+            match within(wait.limit, following).await {
+                Some(result) => result?,
+                None => Err(Cause::Timeout { seconds: wait.limit.as_secs(), reason: talk.reason() }),
+            }
+        }
     };
-    match tokio::time::timeout(limit, watch(pods, pod, asked, &mut last, say)).await {
-        Ok(result) => result,
-        Err(_) => Err(WaitError::Timeout { seconds: limit.as_secs(), state: last }.into()),
+    match result {
+        Ok(pod) => Ok(pod),
+        Err(cause) => {
+            let events = match wait.events {
+                Some(events) => events::about(events, name, container).await,
+                None => Vec::new(),
+            };
+            Err(WaitError { cause: Box::new(cause), events }.into())
+        }
     }
 }
 
-async fn watch(
-    pods: &Api<Pod>,
-    pod: &Pod,
-    asked: Asked<'_>,
-    last: &mut String,
-    mut say: impl FnMut(&str),
-) -> Result<(), Error> {
-    let name = pod.metadata.name.clone().unwrap_or_default();
-    let mut version = pod.metadata.resource_version.clone().unwrap_or_default();
-    let parameters = WatchParams::default().fields(&format!("metadata.name={name}")).disable_bookmarks();
-    let mut said = String::new();
-    loop {
-        let stream = pods.watch(&parameters, &version).await.map_err(|error| explain(&error, asked))?;
-        pin_mut!(stream);
-        loop {
-            let event = match tokio::time::timeout(PATIENCE, stream.next()).await {
-                Ok(Some(event)) => event.map_err(|error| explain(&error, asked))?,
-                Ok(None) => break,
-                Err(_) => {
-                    if said != *last {
-                        said.clone_from(last);
-                        say(last);
-                    }
-                    continue;
-                }
-            };
-            match event {
-                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
-                    version = pod.metadata.resource_version.clone().unwrap_or_default();
-                    match observe(&pod, asked.container) {
-                        State::Running => return Ok(()),
-                        State::Failed(error) => return Err(error.into()),
-                        State::Waiting(state) => *last = state,
-                    }
-                }
-                WatchEvent::Deleted(_) => return Err(WaitError::PodGone { pod: name }.into()),
-                // The version is too old for the server: from now on, then.
-                WatchEvent::Error(status) if status.code == 410 => version = String::from("0"),
-                WatchEvent::Error(status) => return Err(explain(&kube::Error::Api(status.boxed()), asked)),
-                WatchEvent::Bookmark(_) => {}
-            }
+/// None when the time is over.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    if limit.is_zero() {
+        return Some(future.await);
+    }
+    tokio::time::timeout(limit, future).await.ok()
+}
+
+/// Says each thing once: at once if a person can do something about it, else when it lasts.
+struct Talk<S> {
+    say: S,
+    said: Vec<String>,
+    /// What keeps the container from running.
+    last: Reason,
+    /// The server does not answer.
+    away: Option<Reason>,
+}
+
+impl<S: FnMut(&str)> Talk<S> {
+    fn new(say: S) -> Self {
+        Self { say, said: Vec::new(), last: Reason::default(), away: None }
+    }
+
+    fn hear(&mut self, pod: &Pod, container: &str) -> ControlFlow<Result<Pod, Cause>> {
+        let reason = match observe(pod, container) {
+            State::Running => return ControlFlow::Break(Ok(pod.clone())),
+            State::Failed(cause) => return ControlFlow::Break(Err(cause)),
+            State::Waiting(reason) => reason,
+        };
+        self.away = None;
+        // The kubelet, while it pauses between two tries, may leave out why.
+        let says_less = reason.nature == Nature::Pull(Fault::Unknown) && matches!(self.last.nature, Nature::Pull(_));
+        if !says_less {
+            self.last = reason;
         }
+        if self.last.nature.is_urgent() { self.same() } else { ControlFlow::Continue(()) }
+    }
+
+    fn same<T>(&mut self) -> ControlFlow<T> {
+        self.away = None;
+        self.tell(&self.last.clone());
+        ControlFlow::Continue(())
+    }
+
+    /// A connection may break; that it can't be made again is worth a line.
+    fn away<T>(&mut self, why: &str) -> ControlFlow<T> {
+        let reason = Reason::away(why);
+        if self.away.replace(reason.clone()).is_some() {
+            self.tell(&reason);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn tell(&mut self, reason: &Reason) {
+        let key = reason.key();
+        if !self.said.contains(&key) {
+            self.said.push(key);
+            (self.say)(&reason.line());
+        }
+    }
+
+    fn reason(self) -> Reason {
+        self.away.unwrap_or(self.last)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn seen(state: &Value) -> State {
-        let pod = json!({
-            "metadata": { "name": "shop" },
-            "spec": { "nodeName": "node1", "containers": [] },
-            "status": { "phase": "Running", "ephemeralContainerStatuses": [
-                { "name": "kitbag-old", "state": { "terminated": { "exitCode": 0 } } },
-                { "name": "kitbag-new", "state": state },
-            ] },
-        });
-        observe(&serde_json::from_value(pod).unwrap(), "kitbag-new")
-    }
-
-    #[test]
-    fn states_become_sentences() {
-        let states = [
-            seen(&Value::Null),
-            seen(&json!({ "waiting": { "reason": "ContainerCreating" } })),
-            seen(
-                &json!({ "waiting": { "reason": "CreateContainerError", "message": "container \"x\" is not running" } }),
-            ),
-            seen(&json!({ "running": {} })),
-        ];
-        let line = |state| match state {
-            State::Waiting(text) => text,
-            state => format!("{state:?}"),
-        };
-        insta::assert_snapshot!(states.map(line).join("\n"), @r#"
-        waiting for node `node1`…
-        pulling image…
-        CreateContainerError: container "x" is not running
-        Running
-        "#);
-    }
-
-    #[test]
-    fn what_ends_the_wait_says_why() {
-        let states = [
-            seen(
-                &json!({ "waiting": { "reason": "ErrImagePull", "message": "dial tcp 127.0.0.1:5005: connection refused" } }),
-            ),
-            seen(
-                &json!({ "terminated": { "exitCode": 128, "reason": "StartError", "message": "exec: no such file\n" } }),
-            ),
-            seen(&json!({ "terminated": { "exitCode": 0 } })),
-        ];
-        let line = |state| match state {
-            State::Failed(error) => format!("{error}"),
-            state => format!("{state:?}"),
-        };
-        insta::assert_snapshot!(states.map(line).join("\n"), @r"
-        the node cannot pull the image (ErrImagePull): dial tcp 127.0.0.1:5005: connection refused
-        the debug container has ended at once (StartError, exit code 128): exec: no such file
-        the debug container has ended at once (terminated, exit code 0): no message
-        ");
-    }
-
-    #[test]
-    fn the_end_of_the_pod_is_an_end() {
-        let pod =
-            json!({ "metadata": { "name": "shop" }, "spec": { "containers": [] }, "status": { "phase": "Failed" } });
-        let state = observe(&serde_json::from_value(pod).unwrap(), "kitbag-new");
-        assert_eq!(state, State::Failed(WaitError::PodGone { pod: "shop".to_owned() }));
-    }
-}
+mod tests;

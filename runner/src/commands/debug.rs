@@ -53,8 +53,8 @@ pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
         Asked { verb: "patch", resource: "pods/ephemeralcontainers", container: &name, reasons: &reasons, ..asked };
     let added = inject::add(&pods, &target.pod, &[container], |_, _| None, asked).await?;
     progress.done(&format!("container `{name}` added, asking for {reasons}"));
-    let watching = Asked { verb: "watch", resource: "pods", ..asked };
-    wait::until_running(&pods, &added.pod, arguments.timeout, watching, |state| progress.say(state)).await?;
+    let wait = wait::Wait { pods: &pods, events: None, watch: true, limit: arguments.timeout, asked };
+    wait::until_running(&wait, &added.pod, |state| progress.say(state)).await?;
     progress.done("container started");
 
     let place = Place { client, namespace: namespace.clone(), pod: target.pod, container: name };
