@@ -103,7 +103,7 @@ impl<S: FnMut(&str)> Talk<S> {
             State::Failed(cause) => return ControlFlow::Break(Err(cause)),
             State::Waiting(reason) => reason,
         };
-        self.away = None;
+        self.back();
         // The kubelet, while it pauses between two tries, may leave out why.
         let says_less = reason.nature == Nature::Pull(Fault::Unknown) && matches!(self.last.nature, Nature::Pull(_));
         if !says_less {
@@ -113,9 +113,15 @@ impl<S: FnMut(&str)> Talk<S> {
     }
 
     fn same<T>(&mut self) -> ControlFlow<T> {
-        self.away = None;
+        self.back();
         self.tell(&self.last.clone());
         ControlFlow::Continue(())
+    }
+
+    /// The server answers. When it next does not, that is worth a line again.
+    fn back(&mut self) {
+        self.away = None;
+        self.said.retain(|said| said != state::AWAY);
     }
 
     /// A connection may break; that it can't be made again is worth a line.

@@ -92,7 +92,7 @@ pub(crate) async fn follow<T>(
                 continue;
             }
             Round::Failed(error) if is_passing(&error) => {
-                if let ControlFlow::Break(value) = on(Seen::Away(&root_cause(&error))) {
+                if let ControlFlow::Break(value) = on(Seen::Away(&why(&error))) {
                     return Ok(value);
                 }
                 retry_after(&error).unwrap_or(pause)
@@ -104,6 +104,13 @@ pub(crate) async fn follow<T>(
         };
         sleep(delay).await;
         pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+fn why(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => root_cause(error),
     }
 }
 

@@ -63,8 +63,8 @@ const WORDS: [(Fault, &[&str]); 9] = [
     (Fault::Untrusted, &["x509:", "tls: ", "certificate"]),
     (Fault::Plain, &["server gave http response to https client"]),
     (Fault::Denied, &["unauthorized", "authorization failed", "403 forbidden", "denied", "no basic auth credentials"]),
-    (Fault::Missing, &["not found", "manifest unknown", "name unknown", "does not exist"]),
     (Fault::Platform, &["no match for platform", "no matching manifest", "no image found in manifest list"]),
+    (Fault::Missing, &["not found", "manifest unknown", "name unknown", "does not exist"]),
     (Fault::Full, &["no space left on device"]),
 ];
 

@@ -10,6 +10,9 @@ use super::pull::{self, Fault};
 /// The exit code of what got SIGKILL.
 const KILLED: i32 = 137;
 
+/// The key of [`Nature::Away`].
+pub(super) const AWAY: &str = "away";
+
 /// Where the container is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -79,6 +82,7 @@ impl Reason {
     pub(super) fn key(&self) -> String {
         match self.nature {
             Nature::Pull(fault) => format!("{fault:?}"),
+            Nature::Away => AWAY.to_owned(),
             _ => self.text.clone(),
         }
     }
@@ -117,7 +121,8 @@ pub fn observe(pod: &Pod, container: &str) -> State {
 
 fn terminated(ended: &ContainerStateTerminated, container: Option<&EphemeralContainer>) -> Cause {
     let reason = ended.reason.as_deref().unwrap_or("terminated");
-    let message = ended.message.as_deref().unwrap_or("no message").trim().to_owned();
+    let message =
+        ended.message.as_deref().map(str::trim).filter(|text| !text.is_empty()).unwrap_or("no message").to_owned();
     let target = container.and_then(|it| it.target_container_name.clone()).filter(|target| !target.is_empty());
     match (reason, target) {
         ("StartError" | "ContainerCannotRun", _) => Cause::Start { reason: reason.to_owned(), message },
@@ -142,7 +147,7 @@ fn waiting(waiting: &ContainerStateWaiting, container: Option<&EphemeralContaine
         | "RegistryUnavailable" => not_pulled(reason, message, container),
         _ if is_between(message) => {
             let target = container.and_then(|it| it.target_container_name.as_deref()).unwrap_or_default();
-            let text = format!("container `{target}` is between two starts: waiting for the next one…");
+            let text = format!("container `{target}` is not running: waiting for its next start…");
             State::Waiting(Reason::new(Nature::Between, text))
         }
         "CreateContainerConfigError" if is_final_config(message) => {

@@ -81,9 +81,9 @@ fn a_target_between_two_starts_is_waited_for() {
         waiting("CreateContainerConfigError", "unable to find target container app"),
         waiting("RunContainerError", "runc create failed: lstat /proc/4711/ns/pid: no such file or directory"),
     ]), @r"
-    waits: container `app` is between two starts: waiting for the next one…
-    waits: container `app` is between two starts: waiting for the next one…
-    waits: container `app` is between two starts: waiting for the next one…
+    waits: container `app` is not running: waiting for its next start…
+    waits: container `app` is not running: waiting for its next start…
+    waits: container `app` is not running: waiting for its next start…
     ");
 }
 
@@ -132,7 +132,7 @@ fn images_that_will_not_come_end_the_wait() {
     ends 71: the node cannot pull the image (ErrImagePull): failed to do request: Head "https://10.0.0.1:5005": http: server gave HTTP response to HTTPS client
     hint: the node's container runtime has to be told that `127.0.0.1:5005` speaks plain HTTP (containerd: `hosts.toml`); on the node's loopback it needs no telling
     ends 71: the node cannot pull the image (ErrImagePull): no match for platform in manifest: not found
-    hint: the registry that the node knows as `127.0.0.1:5005` has no such image: it may be another than the one that this machine knows so
+    hint: the image is not there for the node's architecture
     ends 71: the node cannot pull the image (InvalidImageName): couldn't parse image name "X": invalid reference format
     hint: the node can't read this image's name: see --registry and --image
     ends 71: the node cannot pull the image (ErrImageNeverPull): Container image "x" is not present with pull policy of Never
@@ -176,11 +176,11 @@ fn what_has_ended_says_how() {
         ended(137, "OOMKilled", ""),
         seen_in(&shared, &killed),
     ]), @r"
-    ends 71: the debug container has ended at once (Completed, exit code 0): 
+    ends 71: the debug container has ended at once (Completed, exit code 0): no message
     ends 71: the debug container has ended at once (Error, exit code 125): kitbag-init: no such flag
     ends 67: container `app` has ended and took the debug container along
     hint: the same command again begins with its next start
-    ends 71: the debug container has ended at once (OOMKilled, exit code 137): 
+    ends 71: the debug container has ended at once (OOMKilled, exit code 137): no message
     ends 71: the debug container has ended at once (Error, exit code 137): no message
     ");
 }
@@ -221,7 +221,7 @@ fn the_time_ends_with_the_state_the_events_and_a_hint() {
     hint: the node has not said anything about it: is it ready (`kubectl get nodes`)? Kubelets before 1.23 can't do this
     ends 75: the debug container has not started within 60 s: pulling image…
     hint: what has been pulled stays on the node: the same command again goes on from there; --timeout waits longer
-    ends 75: the debug container has not started within 60 s: container `app` is between two starts: waiting for the next one…
+    ends 75: the debug container has not started within 60 s: container `app` is not running: waiting for its next start…
     hint: `kubectl logs --previous` tells why the container ends; --timeout waits longer
     ends 75: the debug container has not started within 60 s: the node cannot pull the image yet, and tries again (ErrImagePull): dial tcp 127.0.0.1:5005: connect: connection refused
     hint: nodes pull by themselves: `127.0.0.1:5005` has to answer on the node, whatever it does here; --registry names another

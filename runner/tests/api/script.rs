@@ -93,7 +93,7 @@ pub(crate) fn pod(version: &str, state: &Value) -> Value {
         "spec": {
             "nodeName": "node1",
             "containers": [{ "name": "app" }],
-            "ephemeralContainers": [{ "name": "kitbag-new", "targetContainerName": "app" }],
+            "ephemeralContainers": [{ "name": "kitbag-new", "targetContainerName": "app", "image": "127.0.0.1:5005/strace" }],
         },
         "status": { "phase": "Running", "ephemeralContainerStatuses": [{
             "name": "kitbag-new", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state,
