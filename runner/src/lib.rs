@@ -18,6 +18,7 @@ pub mod plan;
 pub mod privileges;
 pub mod progress;
 pub mod rbac;
+pub mod reentry;
 
 pub mod refusal;
 pub mod report;
@@ -25,6 +26,7 @@ pub mod session;
 pub mod target;
 mod terminal;
 pub mod tools;
+pub mod trace;
 
 pub mod wait;
 

@@ -5,4 +5,5 @@
 mod access;
 mod inject;
 mod script;
+mod trace;
 mod wait;
