@@ -5,6 +5,7 @@ use std::io;
 use kitbag_toolsets::catalog::CatalogErrors;
 
 use crate::access::AccessError;
+use crate::found::FoundError;
 use crate::image::ImageError;
 use crate::refusal::Refusal;
 use crate::session::SessionError;
@@ -39,6 +40,9 @@ pub enum Error {
     /// The container did not start.
     #[error(transparent)]
     Wait(#[from] WaitError),
+    /// There is no debug container to use.
+    #[error(transparent)]
+    Found(#[from] FoundError),
     /// The session broke.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -154,6 +158,7 @@ impl Error {
             Self::Refused(refusal) => refusal.kind(),
             Self::Unreachable(_) => Kind::Cluster,
             Self::Wait(error) => error.kind(),
+            Self::Found(error) => error.kind(),
             Self::Session(_) => Kind::Session,
             Self::Catalog(_) | Self::Runtime(_) => Kind::Internal,
         }
@@ -168,6 +173,7 @@ impl Error {
             Self::Image(error) => error.hint(),
             Self::Kubeconfig(_) => Some("name a kubeconfig with --kubeconfig or $KUBECONFIG".to_owned()),
             Self::Access(error) => Some(error.hint()),
+            Self::Found(error) => error.hint(),
             Self::Refused(refusal) => refusal.hint(),
             Self::Unreachable(_) => Some("check the cluster's address: `kubectl config view --minify`".to_owned()),
             Self::Wait(error) => error.hint(),

@@ -12,6 +12,7 @@ mod cli;
 mod cluster;
 mod commands;
 pub mod error;
+pub mod found;
 pub mod image;
 pub mod inject;
 pub mod plan;
