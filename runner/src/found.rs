@@ -10,12 +10,13 @@ use kube::Client;
 use tokio::time::timeout;
 
 use crate::error::{Error, Kind};
-use crate::reentry::{self, Condition, Debugger};
+use crate::reentry::{self, Condition};
 use crate::session::{Ending, Place, ask, ending};
 
 mod activity;
 pub mod table;
 
+pub use crate::reentry::Debugger;
 pub use activity::Activity;
 
 /// How many containers are asked at most, all at once.
