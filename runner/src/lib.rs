@@ -20,15 +20,16 @@ pub mod privileges;
 pub mod progress;
 pub mod rbac;
 pub mod reentry;
-
 pub mod refusal;
 pub mod report;
+pub mod sentences;
 pub mod session;
 pub mod target;
 mod terminal;
 pub mod tools;
 pub mod trace;
-
+pub mod user;
+pub mod view;
 pub mod wait;
 
 pub use cli::run;

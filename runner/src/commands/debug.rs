@@ -9,12 +9,15 @@ use kube::Api;
 
 use crate::cli::Debug;
 use crate::error::Error;
+use crate::plan::Plan;
+use crate::privileges::Wishes;
 use crate::progress::Progress;
 use crate::refusal::{Asked, explain};
 use crate::session::{self, Output, Place, Streams, Wanted};
 use crate::target::{self, TargetError};
 use crate::tools::Request;
-use crate::{image, inject, plan, wait};
+use crate::view::View;
+use crate::{image, inject, plan, privileges, sentences, wait};
 
 /// Runs the command. Returns the exit code of what ran in the container.
 pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
@@ -47,8 +50,23 @@ pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
     progress.done(&format!("pod `{}`, container `{}`", target.pod, target.container));
 
     let name = plan::name(&target.names, random);
-    let container = plan::container(&name, &image, &target, arguments.idle);
-    let reasons = plan::reasons(&image);
+    let candidates = privileges::candidates(&image.needs, &target, &Wishes::default());
+    let Some(candidate) = candidates.first() else { unreachable!("there is always one") };
+    let reasons = sentences::asks(&image.needs, candidate);
+    let plan = Plan {
+        name: &name,
+        image: &image,
+        target: &target,
+        candidate,
+        idle: arguments.idle,
+        ttl: arguments.idle,
+        user: None,
+        reason: None,
+        view: View { volumes: false, env: false },
+        custom: None,
+        attached: None,
+    };
+    let container = plan::container(&plan).container;
     let asked =
         Asked { verb: "patch", resource: "pods/ephemeralcontainers", container: &name, reasons: &reasons, ..asked };
     let added = inject::add(&pods, &target.pod, &[container], |_, _| None, asked).await?;
