@@ -6,6 +6,7 @@ use kitbag_toolsets::catalog::CatalogErrors;
 
 use crate::access::AccessError;
 use crate::found::FoundError;
+use crate::cli::UsageError;
 use crate::image::ImageError;
 use crate::refusal::Refusal;
 use crate::session::SessionError;
@@ -16,6 +17,9 @@ use crate::wait::WaitError;
 /// Everything that ends a command before, or instead of, the exit code of what it should have run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The command line makes no sense.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// The tools or the command as named make no sense.
     #[error(transparent)]
     Tools(#[from] ToolsError),
@@ -52,6 +56,9 @@ pub enum Error {
     /// This machine gives no threads or no event loop.
     #[error("the program cannot be set up: {0}")]
     Runtime(#[source] io::Error),
+    /// Standard output takes nothing.
+    #[error("standard output cannot be written: {0}")]
+    Output(#[source] io::Error),
 }
 
 /// Kinds of errors, each with an exit code of its own.
@@ -150,7 +157,8 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Tools(_) => Kind::Usage,
+            Self::Usage(_) => Kind::Usage,
+            Self::Tools(error) => error.kind(),
             Self::Target(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Kubeconfig(_) => Kind::Config,
@@ -160,7 +168,7 @@ impl Error {
             Self::Wait(error) => error.kind(),
             Self::Found(error) => error.kind(),
             Self::Session(_) => Kind::Session,
-            Self::Catalog(_) | Self::Runtime(_) => Kind::Internal,
+            Self::Catalog(_) | Self::Runtime(_) | Self::Output(_) => Kind::Internal,
         }
     }
 
@@ -168,7 +176,8 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Tools(_) | Self::Catalog(_) | Self::Runtime(_) => None,
+            Self::Tools(_) | Self::Catalog(_) | Self::Runtime(_) | Self::Output(_) => None,
+            Self::Usage(_) => Some("`kubectl kitbag COMMAND --help` has examples".to_owned()),
             Self::Target(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::Kubeconfig(_) => Some("name a kubeconfig with --kubeconfig or $KUBECONFIG".to_owned()),

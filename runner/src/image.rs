@@ -1,42 +1,79 @@
-//! From names to an image by digest, and what its tools need: asked of the registry before the pod is touched.
+//! From names to an image by digest, and what its tools need: asked of the registry before the pod is touched, or where
+//! this machine does not reach it, of the catalog that is compiled in.
+
+mod ask;
+mod registry;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use kitbag_toolsets::compose::{NEEDS_ANNOTATION, TOOLS_ANNOTATION};
 use kitbag_toolsets::{Catalog, ImagePath, Name, Need, Needs};
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
-use oci_client::manifest::{OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
+use oci_client::Reference;
 use serde_json::Value;
 
-use crate::error::{Kind, root_cause};
+use crate::error::Kind;
 use crate::tools;
 
-/// The tag that is asked for: the newest generation.
+pub(crate) use registry::is_loopback;
+pub use registry::{Registry, RegistryError};
+
+/// The tag that is asked for where none is named: the newest generation.
 const TAG: &str = "latest";
 
-/// A registry, as nodes and this machine call it: `HOST[:PORT]`, with a path before the image's own where it is shared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registry {
-    host: String,
-    prefix: String,
+/// How long the registry may take for its whole answer. Nodes may reach it where this machine does not, so that there is
+/// another way, and somebody is waiting.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the image should be.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// One that a registry of ours composes.
+    Composed {
+        /// The registry.
+        registry: &'a Registry,
+        /// Its names of tools.
+        path: &'a ImagePath,
+        /// The generation; nothing for the newest.
+        tag: Option<&'a str>,
+        /// Whether the registry speaks plain HTTP.
+        plain_http: bool,
+    },
+    /// One of the user's own.
+    Own {
+        /// Its reference, as a pod would name it.
+        reference: &'a str,
+        /// The tools whose needs count; nothing for those that the image's annotations name.
+        tools: Option<&'a ImagePath>,
+        /// Whether its registry speaks plain HTTP.
+        plain_http: bool,
+    },
 }
 
-/// An image that exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An image, as far as it could be found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    /// `HOST/PATH@DIGEST`.
+    /// `HOST/PATH@DIGEST`, or `HOST/PATH:TAG` where the digest is not known.
     pub reference: String,
-    /// Tools and versions, `strace=6.1 tcpdump=4.99.6`.
+    /// The digest of its index or manifest.
+    pub digest: Option<String>,
+    /// Tools and versions, `strace=6.1 tcpdump=4.99.6`; names alone where versions are not known.
     pub tools: String,
     /// What each tool needs.
     pub needs: BTreeMap<Name, Needs>,
+    /// Who was asked.
+    pub resolved: How,
+}
+
+/// Who said what an image is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum How {
+    /// The registry.
+    #[default]
+    ByRegistry,
+    /// The catalog that is compiled in, because the registry could not be asked.
+    ByCatalog(String),
 }
 
 /// Why there is no [`Image`].
@@ -49,6 +86,14 @@ pub enum ImageError {
         message: String,
         /// The registry.
         registry: String,
+    },
+    /// The registry could not be asked, and the catalog does not know one of the names.
+    #[error("{message}")]
+    NotInCatalog {
+        /// The name, near names included.
+        message: String,
+        /// Why the registry was not asked.
+        reason: String,
     },
     /// The registry cannot be reached.
     #[error("the registry at `{registry}` does not answer: {reason}")]
@@ -72,6 +117,99 @@ pub enum ImageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No reference of an image.
+    #[error("`{text}` is not a reference of an image: {reason}")]
+    Reference {
+        /// What was named.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Finds the image: its digest and what its tools need.
+///
+/// # Errors
+/// [`ImageError`] where the registry or, in its place, the catalog says that there is none.
+pub async fn resolve(wanted: Wanted<'_>, catalog: &Catalog) -> Result<Image, ImageError> {
+    let (reference, plain_http) = match wanted {
+        Wanted::Composed { registry, path, tag, plain_http } => {
+            (registry.reference(path, tag.unwrap_or(TAG)), plain_http)
+        }
+        Wanted::Own { reference, plain_http, .. } => (parse(reference)?, plain_http),
+    };
+    let asked = tokio::time::timeout(PATIENCE, ask::manifest(&reference, plain_http)).await;
+    let asked = asked.unwrap_or_else(|_| {
+        let reason = format!("no answer within {} s", PATIENCE.as_secs());
+        Err(ImageError::Unreachable { registry: reference.registry().to_owned(), reason })
+    });
+    match asked {
+        Ok((bytes, digest)) => {
+            let (tools, needs) = describe(&bytes, wanted, catalog)?;
+            let reference = format!("{}/{}@{digest}", reference.registry(), reference.repository());
+            Ok(Image { reference, digest: Some(digest), tools, needs, resolved: How::ByRegistry })
+        }
+        // The nodes may reach it by another way, or with a secret.
+        Err(error @ (ImageError::Unreachable { .. } | ImageError::Unauthorized { .. })) => {
+            by_catalog(&reference, &error.to_string(), wanted, catalog)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What can be said of an image without its registry.
+fn by_catalog(reference: &Reference, reason: &str, wanted: Wanted<'_>, catalog: &Catalog) -> Result<Image, ImageError> {
+    let path = match wanted {
+        Wanted::Composed { path, .. } => Some(path),
+        Wanted::Own { tools, .. } => tools,
+    };
+    let (tools, needs) = path.map(|path| in_catalog(path, reason, catalog)).transpose()?.unwrap_or_default();
+    let digest = reference.digest().map(str::to_owned);
+    Ok(Image { reference: reference.whole(), digest, tools, needs, resolved: How::ByCatalog(reason.to_owned()) })
+}
+
+type Described = (String, BTreeMap<Name, Needs>);
+
+/// Tools and needs from the annotations of an index or manifest; for an image that lost them on its way through another
+/// registry, from the catalog that is compiled in. An image of one's own is what its user says it is.
+fn describe(bytes: &[u8], wanted: Wanted<'_>, catalog: &Catalog) -> Result<Described, ImageError> {
+    let (registry, path, own) = match wanted {
+        Wanted::Composed { registry, path, .. } => (registry.to_string(), Some(path), false),
+        Wanted::Own { reference, tools, .. } => (reference.to_owned(), tools, true),
+    };
+    let answer = |reason: String| ImageError::Answer { registry: registry.clone(), reason };
+    let document: Value = serde_json::from_slice(bytes).map_err(|error| answer(error.to_string()))?;
+    let annotation = |name: &str| document["annotations"][name].as_str();
+    if own && let Some(path) = path {
+        return in_catalog(path, "--image: its tools are those that the command line names", catalog);
+    }
+    if let Some(needs) = annotation(NEEDS_ANNOTATION) {
+        let needs = serde_json::from_str(needs);
+        let needs = needs.map_err(|error| answer(format!("annotation `{NEEDS_ANNOTATION}`: {error}")))?;
+        return Ok((annotation(TOOLS_ANNOTATION).unwrap_or_default().to_owned(), needs));
+    }
+    match path {
+        Some(path) => {
+            in_catalog(path, "", catalog).map_err(|_| answer(format!("it has no annotation `{NEEDS_ANNOTATION}`")))
+        }
+        // Who names neither tools nor needs gets what everybody may do: to see.
+        None => Ok(Described::default()),
+    }
+}
+
+/// Names and needs of tools from the catalog that is compiled in. Versions are the registry's affair.
+fn in_catalog(path: &ImagePath, reason: &str, catalog: &Catalog) -> Result<Described, ImageError> {
+    let set = catalog.names().resolve(path);
+    let set =
+        set.map_err(|error| ImageError::NotInCatalog { message: error.to_string(), reason: reason.to_owned() })?;
+    Ok((set.to_string().replace('/', " "), tools::needs_of(&set, catalog)))
+}
+
+fn parse(text: &str) -> Result<Reference, ImageError> {
+    text.parse().map_err(|error: oci_client::ParseError| ImageError::Reference {
+        text: text.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 impl Image {
@@ -81,93 +219,30 @@ impl Image {
     }
 }
 
-/// Finds the image of `path`: its digest and what its tools need.
-///
-/// # Errors
-/// [`ImageError`].
-pub async fn resolve(
-    registry: &Registry,
-    plain_http: bool,
-    path: &ImagePath,
-    catalog: &Catalog,
-) -> Result<Image, ImageError> {
-    let plain = plain_http || registry.is_loopback();
-    let client = Client::new(ClientConfig {
-        protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
-        connect_timeout: Some(Duration::from_secs(5)),
-        read_timeout: Some(Duration::from_secs(30)),
-        user_agent: concat!("kubectl-kitbag/", env!("CARGO_PKG_VERSION")),
-        // The environment's proxies know nothing of this machine's loopback. Naming one, and an exception from it, is how
-        // this client is told to ask none.
-        http_proxy: registry.is_loopback().then(|| format!("http://{}", registry.host)),
-        no_proxy: registry.is_loopback().then(|| "127.0.0.0/8,::1,localhost".to_owned()),
-        ..ClientConfig::default()
-    });
-    let repository = format!("{}{path}", registry.prefix);
-    let reference = Reference::with_tag(registry.host.clone(), repository.clone(), TAG.to_owned());
-    let types = [OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE];
-    let answer = client.pull_manifest_raw(&reference, &RegistryAuth::Anonymous, &types).await;
-    let (bytes, digest) = answer.map_err(|error| explain(error, registry))?;
-    let (tools, needs) = describe(&bytes, path, catalog)
-        .map_err(|reason| ImageError::Answer { registry: registry.to_string(), reason })?;
-    Ok(Image { reference: format!("{}/{repository}@{digest}", registry.host), tools, needs })
-}
-
-/// Tools and needs from the annotations of an index or manifest; for an image that lost them on its way through another
-/// registry, from the catalog that is compiled in.
-fn describe(bytes: &[u8], path: &ImagePath, catalog: &Catalog) -> Result<(String, BTreeMap<Name, Needs>), String> {
-    let document: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let annotation = |name: &str| document["annotations"][name].as_str();
-    if let Some(needs) = annotation(NEEDS_ANNOTATION) {
-        let needs = serde_json::from_str(needs).map_err(|error| format!("annotation `{NEEDS_ANNOTATION}`: {error}"))?;
-        return Ok((annotation(TOOLS_ANNOTATION).unwrap_or_default().to_owned(), needs));
-    }
-    let set = tools::resolve(path, catalog).ok_or_else(|| format!("it has no annotation `{NEEDS_ANNOTATION}`"))?;
-    let needs =
-        set.tools().iter().filter_map(|tool| Some((tool.clone(), catalog.recipe(tool.as_str())?.needs.clone())));
-    Ok((set.to_string().replace('/', " "), needs.collect()))
-}
-
-fn explain(error: OciDistributionError, registry: &Registry) -> ImageError {
-    let registry = registry.to_string();
-    match error {
-        OciDistributionError::RegistryError { envelope, .. } => {
-            let known = envelope.errors.into_iter().next();
-            let Some(error) = known else {
-                return ImageError::Answer { registry, reason: "an error without a reason".to_owned() };
-            };
-            match error.code {
-                OciErrorCode::Unauthorized | OciErrorCode::Denied => ImageError::Unauthorized { registry },
-                OciErrorCode::NameUnknown
-                | OciErrorCode::NameInvalid
-                | OciErrorCode::ManifestUnknown
-                | OciErrorCode::NotFound => ImageError::Unknown { message: error.message, registry },
-                _ => ImageError::Answer { registry, reason: error.message },
-            }
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByRegistry => f.write_str("by the registry"),
+            Self::ByCatalog(reason) => write!(f, "by the catalog of this program ({reason})"),
         }
-        OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-            ImageError::Unauthorized { registry }
-        }
-        OciDistributionError::RequestError(error) => ImageError::Unreachable { registry, reason: root_cause(&error) },
-        OciDistributionError::ServerError { code, message, .. } => {
-            let message = message.lines().next().unwrap_or_default().trim().to_owned();
-            ImageError::Answer { registry, reason: format!("status {code} {message}").trim_end().to_owned() }
-        }
-        error => ImageError::Answer { registry, reason: error.to_string() },
     }
 }
 
 impl ImageError {
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Self::Unknown { .. } => Kind::UnknownTool,
+            Self::Unknown { .. } | Self::NotInCatalog { .. } => Kind::UnknownTool,
             Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Answer { .. } => Kind::Registry,
+            Self::Reference { .. } => Kind::Usage,
         }
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { registry, .. } => Some(format!("asked was the registry at `{registry}`; the pod was not touched")),
+            Self::NotInCatalog { reason, .. } => Some(format!(
+                "asked was the catalog of this program, `kubectl kitbag tools` ({reason}); the pod was not touched"
+            )),
             Self::Unreachable { .. } => Some(
                 "is `kitbag-registry serve` running there? another is named with --registry or $KITBAG_REGISTRY; the pod was not touched"
                     .to_owned(),
@@ -175,148 +250,10 @@ impl ImageError {
             Self::Unauthorized { .. } | Self::Answer { .. } => {
                 Some("is that a kitbag registry? another is named with --registry or $KITBAG_REGISTRY".to_owned())
             }
+            Self::Reference { .. } => Some("HOST/NAME:TAG or HOST/NAME@DIGEST is wanted".to_owned()),
         }
-    }
-}
-
-impl Registry {
-    /// Whether it is on this machine, where no network lies between.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        let host = match self.host.rsplit_once(':') {
-            // The colons of a bare IPv6 address stand in brackets.
-            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-            _ => &self.host,
-        };
-        is_loopback(host)
-    }
-}
-
-/// Whether `host`, without a port, is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    address
-        .parse::<IpAddr>()
-        .map_or(host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
-}
-
-/// Why a text is not a [`Registry`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}: HOST[:PORT][/PREFIX] is wanted")]
-pub struct RegistryError(&'static str);
-
-impl FromStr for Registry {
-    type Err = RegistryError;
-
-    fn from_str(text: &str) -> Result<Self, RegistryError> {
-        if text.contains("://") {
-            return Err(RegistryError("the scheme is not part of a registry's name"));
-        }
-        let (host, prefix) = text.split_once('/').unwrap_or((text, ""));
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
-        if host.is_empty() || !host.bytes().all(allowed) {
-            return Err(RegistryError("that is not a host"));
-        }
-        let prefix = match prefix.trim_end_matches('/') {
-            "" => String::new(),
-            prefix if prefix.parse::<ImagePath>().is_ok() => format!("{prefix}/"),
-            _ => return Err(RegistryError("that is not a path of image names")),
-        };
-        Ok(Self { host: host.to_owned(), prefix })
-    }
-}
-
-impl fmt::Display for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host)?;
-        if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix.trim_end_matches('/')) }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn loopback_is_spoken_to_in_the_clear_and_nothing_else() {
-        for (text, loopback) in [
-            ("127.0.0.1:5005", true),
-            ("127.9.9.9", true),
-            ("[::1]:5005", true),
-            ("[::1]", true),
-            ("localhost:5005", true),
-            ("kitbag.localhost", true),
-            ("128.0.0.1:5005", false),
-            ("[2001:db8::1]:5005", false),
-            ("registry.example", false),
-            ("localhost.example:5005", false),
-            ("127.0.0.1.example", false),
-        ] {
-            assert_eq!(text.parse::<Registry>().unwrap().is_loopback(), loopback, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_registry_is_a_host_and_perhaps_a_path() {
-        let registry: Registry = "ghcr.example/acme/tools/".parse().unwrap();
-        assert_eq!((registry.host.as_str(), registry.prefix.as_str()), ("ghcr.example", "acme/tools/"));
-        assert_eq!(registry.to_string(), "ghcr.example/acme/tools");
-        let errors = ["http://127.0.0.1:5005", "", "/x", "a b", "host/Upper"];
-        let errors = errors.map(|text| format!("`{text}`: {}", text.parse::<Registry>().unwrap_err()));
-        insta::assert_snapshot!(errors.join("\n"), @r"
-        `http://127.0.0.1:5005`: the scheme is not part of a registry's name: HOST[:PORT][/PREFIX] is wanted
-        ``: that is not a host: HOST[:PORT][/PREFIX] is wanted
-        `/x`: that is not a host: HOST[:PORT][/PREFIX] is wanted
-        `a b`: that is not a host: HOST[:PORT][/PREFIX] is wanted
-        `host/Upper`: that is not a path of image names: HOST[:PORT][/PREFIX] is wanted
-        ");
-    }
-
-    #[test]
-    fn needs_come_from_the_annotations_else_from_the_catalog() {
-        let catalog = Catalog::builtin().unwrap();
-        let path: ImagePath = "strace".parse().unwrap();
-        let annotated = br#"{"annotations":{"dev.kitbag.tools":"strace=6.1","dev.kitbag.needs":"{\"strace\":{\"optional\":[\"perf\"]}}"}}"#;
-        let (tools, needs) = describe(annotated, &path, &catalog).unwrap();
-        assert_eq!(tools, "strace=6.1");
-        assert_eq!(needs.values().flat_map(Needs::all).collect::<Vec<_>>(), [Need::Perf]);
-        let (tools, needs) = describe(b"{}", &path, &catalog).unwrap();
-        assert_eq!(tools, "strace");
-        assert!(needs.values().flat_map(Needs::all).any(|need| need == Need::TargetAttach));
-        let unknown = "no-such-tool".parse().unwrap();
-        assert_eq!(describe(b"{}", &unknown, &catalog).unwrap_err(), "it has no annotation `dev.kitbag.needs`");
-        assert!(describe(br#"{"annotations":{"dev.kitbag.needs":"[]"}}"#, &path, &catalog).is_err());
-    }
-
-    #[test]
-    fn the_registrys_words_are_passed_on() {
-        let body = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"unknown tool `strac`: did you mean `strace`?"}]}"#;
-        let error =
-            OciDistributionError::RegistryError { envelope: serde_json::from_str(body).unwrap(), url: String::new() };
-        let error = explain(error, &"127.0.0.1:5005".parse().unwrap());
-        assert_eq!(error.to_string(), "unknown tool `strac`: did you mean `strace`?");
-        assert_eq!(error.kind(), Kind::UnknownTool);
-        let error =
-            OciDistributionError::ServerError { code: 502, url: String::new(), message: "Bad Gateway\n".into() };
-        let error = explain(error, &"127.0.0.1:5005".parse().unwrap());
-        assert_eq!(
-            error.to_string(),
-            "the registry at `127.0.0.1:5005` answers with something else than an image: status 502 Bad Gateway"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_printed_is_what_is_read(text in "[a-z0-9.-]{1,8}(:[0-9]{1,4})?(/[a-z]{1,4}){0,2}") {
-            if let Ok(registry) = text.parse::<Registry>() {
-                prop_assert_eq!(registry.to_string(), text);
-            }
-        }
-
-        #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,40}") {
-            let _ = text.parse::<Registry>().map(|registry| registry.is_loopback());
-        }
-    }
-}
+mod tests;

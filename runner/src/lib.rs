@@ -11,6 +11,7 @@ pub mod channel;
 mod cli;
 mod cluster;
 mod commands;
+mod completion;
 pub mod error;
 pub mod found;
 pub mod image;
@@ -32,5 +33,5 @@ pub mod user;
 pub mod view;
 pub mod wait;
 
-pub use cli::run;
+pub use cli::{UsageError, run};
 pub use error::{Error, Kind};

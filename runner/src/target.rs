@@ -1,11 +1,24 @@
-//! Which pod and which container the user meant, and whether it can be debugged: a pure function of the pod.
+//! Which container of a pod the user meant, and whether it can be debugged: a pure function of the pod. Which pod that
+//! is, is for the modules below.
+
+mod error;
+mod find;
+mod near;
+mod pods;
+mod reference;
+mod warning;
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 
-use crate::error::Kind;
+pub use error::TargetError;
+pub use find::find;
+pub use pods::{Found, Which};
+pub use reference::{Reference, ReferenceError, Workload};
 
 /// The annotation that names the container which kubectl takes when none is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// The annotation of a pod that stands in a file of its node.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The container to debug.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,102 +39,6 @@ pub struct Target {
     pub warning: Option<String>,
 }
 
-/// Why there is no [`Target`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
-    /// Something else than a pod.
-    #[error("`{text}` is not a pod: NAME or pod/NAME is wanted")]
-    NotAPod {
-        /// What was named.
-        text: String,
-    },
-    /// No such pod.
-    #[error("pod `{pod}` not found in namespace `{namespace}`")]
-    NoPod {
-        /// The pod.
-        pod: String,
-        /// The namespace.
-        namespace: String,
-    },
-    /// The pod has no such container.
-    #[error("pod `{pod}` has no container `{container}`; it has {}", list(.has))]
-    NoContainer {
-        /// The pod.
-        pod: String,
-        /// What was named.
-        container: String,
-        /// What it has.
-        has: Vec<String>,
-    },
-    /// The pod has ended.
-    #[error("pod `{pod}` has finished ({phase}): no container can be added")]
-    Finished {
-        /// The pod.
-        pod: String,
-        /// `Succeeded` or `Failed`.
-        phase: String,
-    },
-    /// The pod is going.
-    #[error("pod `{pod}` is being deleted: no container will be started in it")]
-    Deleting {
-        /// The pod.
-        pod: String,
-    },
-    /// The pod is on no node.
-    #[error("pod `{pod}` is on no node yet{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
-    Unscheduled {
-        /// The pod.
-        pod: String,
-        /// What the scheduler says.
-        reason: Option<String>,
-    },
-    /// The container has ended and will not start again.
-    #[error("container `{container}` of pod `{pod}` has ended ({reason}) and will not start again")]
-    Ended {
-        /// The pod.
-        pod: String,
-        /// The container.
-        container: String,
-        /// How it ended.
-        reason: String,
-    },
-}
-
-impl TargetError {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::NotAPod { .. } => Kind::Usage,
-            Self::NoPod { .. } | Self::NoContainer { .. } => Kind::NotFound,
-            Self::Finished { .. } | Self::Deleting { .. } | Self::Unscheduled { .. } | Self::Ended { .. } => {
-                Kind::Unfit
-            }
-        }
-    }
-
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoPod { namespace, .. } => {
-                Some(format!("`kubectl get pods -n {namespace}` lists them; -n names another namespace"))
-            }
-            Self::Ended { .. } => Some("-c names another container".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-/// The pod's name in `NAME` or `pod/NAME`.
-///
-/// # Errors
-/// [`TargetError::NotAPod`] when it names something else.
-pub fn pod_name(text: &str) -> Result<&str, TargetError> {
-    let name = match text.split_once('/') {
-        None => text,
-        Some(("pod" | "pods" | "po", name)) => name,
-        Some(_) => "",
-    };
-    if name.is_empty() || name.contains('/') { Err(TargetError::NotAPod { text: text.to_owned() }) } else { Ok(name) }
-}
-
 /// Chooses the container: the one named, else the annotated one, else the first.
 ///
 /// # Errors
@@ -132,12 +49,9 @@ pub fn choose(pod: &Pod, wanted: Option<&str>) -> Result<Target, TargetError> {
     let container = container(pod, &name, wanted)?;
     let status = status(pod, &container.name);
     if let Some(reason) = ended_for_good(pod, container, status) {
-        return Err(TargetError::Ended { pod: name, container: container.name.clone(), reason });
+        let (container, init) = (container.name.clone(), is_init(pod, &container.name));
+        return Err(TargetError::Ended { pod: name, container, init, reason, running: running(pod) });
     }
-    let back_off = status.and_then(|status| status.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
-    let warning = (back_off == Some("CrashLoopBackOff")).then(|| {
-        format!("container `{}` is between two starts (CrashLoopBackOff): the session begins with its next start and ends with its next crash", container.name)
-    });
     Ok(Target {
         pod: name,
         container: container.name.clone(),
@@ -145,8 +59,29 @@ pub fn choose(pod: &Pod, wanted: Option<&str>) -> Result<Target, TargetError> {
         pod_spec: pod.spec.clone().unwrap_or_default(),
         status: status.cloned(),
         names: names(pod),
-        warning,
+        warning: warning::warning(pod, &container.name, status),
     })
+}
+
+impl Target {
+    /// The container's id, as the runtime knows it: without `containerd://`.
+    #[must_use]
+    pub fn container_id(&self) -> Option<&str> {
+        let id = self.status.as_ref()?.container_id.as_deref()?;
+        Some(id.split_once("://").map_or(id, |(_, id)| id)).filter(|id| !id.is_empty())
+    }
+
+    /// Whether its processes share a pid namespace with those of other containers, so that its main process is not 1.
+    #[must_use]
+    pub fn shares_pid_namespace(&self) -> bool {
+        self.pod_spec.share_process_namespace == Some(true) || self.pod_spec.host_pid == Some(true)
+    }
+
+    /// Whether it ran when it was last looked at.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.status.as_ref().is_some_and(runs)
+    }
 }
 
 fn fit(pod: &Pod, name: &str) -> Result<(), TargetError> {
@@ -162,15 +97,23 @@ fn fit(pod: &Pod, name: &str) -> Result<(), TargetError> {
         let reason = conditions.filter(|condition| condition.type_ == "PodScheduled").find_map(|it| it.message.clone());
         return Err(TargetError::Unscheduled { pod: name.to_owned(), reason });
     }
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+    if pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR)) {
+        return Err(TargetError::Static { pod: name.to_owned(), node });
+    }
     Ok(())
 }
 
 fn container<'a>(pod: &'a Pod, name: &str, wanted: Option<&str>) -> Result<&'a Container, TargetError> {
     let find = |wanted: &str| containers(pod).find(|container| container.name == wanted);
-    let none = |wanted: &str| TargetError::NoContainer {
-        pod: name.to_owned(),
-        container: wanted.to_owned(),
-        has: containers(pod).map(|container| container.name.clone()).collect(),
+    let has = || containers(pod).map(|container| container.name.clone()).collect();
+    let none = |wanted: &str| {
+        let (pod_name, container) = (name.to_owned(), wanted.to_owned());
+        if ephemeral(pod).any(|name| name == wanted) {
+            TargetError::Ephemeral { pod: pod_name, container, has: has() }
+        } else {
+            TargetError::NoContainer { pod: pod_name, container, has: has() }
+        }
     };
     if let Some(wanted) = wanted {
         return find(wanted).ok_or_else(|| none(wanted));
@@ -187,27 +130,45 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
     spec.flat_map(|spec| spec.containers.iter()).chain(init)
 }
 
+fn ephemeral(pod: &Pod) -> impl Iterator<Item = &str> {
+    pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten()).map(|it| it.name.as_str())
+}
+
 fn names(pod: &Pod) -> Vec<String> {
-    let ephemeral = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
-    containers(pod).map(|container| container.name.clone()).chain(ephemeral.map(|it| it.name.clone())).collect()
+    containers(pod).map(|container| container.name.as_str()).chain(ephemeral(pod)).map(str::to_owned).collect()
 }
 
 fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
-    let status = pod.status.as_ref()?;
-    let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
-    all.into_iter().find(|status| status.name == container)
+    statuses(pod).find(|status| status.name == container)
+}
+
+fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|status| status.container_statuses.iter().chain(&status.init_container_statuses).flatten())
+}
+
+/// The containers that run.
+fn running(pod: &Pod) -> Vec<String> {
+    statuses(pod).filter(|status| runs(status)).map(|status| status.name.clone()).collect()
+}
+
+fn runs(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.running.is_some())
+}
+
+fn is_init(pod: &Pod, container: &str) -> bool {
+    pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()).any(|init| init.name == container)
 }
 
 /// How the container ended, when nothing will start it again.
 fn ended_for_good(pod: &Pod, container: &Container, status: Option<&ContainerStatus>) -> Option<String> {
     let terminated = status?.state.as_ref()?.terminated.as_ref()?;
     let spec = pod.spec.as_ref()?;
-    let is_init = spec.init_containers.iter().flatten().any(|init| init.name == container.name);
     let again = match (container.restart_policy.as_deref(), spec.restart_policy.as_deref()) {
         (Some("Always"), _) => true,
         (_, Some("Never")) => false,
         (_, Some("OnFailure")) => terminated.exit_code != 0,
-        _ if is_init => terminated.exit_code != 0,
+        _ if is_init(pod, &container.name) => terminated.exit_code != 0,
         _ => true,
     };
     let reason = terminated.reason.as_deref().unwrap_or("terminated");

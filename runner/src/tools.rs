@@ -1,7 +1,11 @@
 //! What is to run, and which names the image path has for it: a pure function of the command line and the catalog.
 
+use std::collections::BTreeMap;
+
 use kitbag_toolsets::path::PathError;
-use kitbag_toolsets::{Catalog, ImagePath, Name, ToolSet};
+use kitbag_toolsets::{Catalog, ImagePath, Name, Needs, ToolSet, UnknownName};
+
+use crate::error::Kind;
 
 /// The set that has a shell, and the shell's command.
 const SHELL_SET: &str = "shell";
@@ -30,6 +34,26 @@ pub enum ToolsError {
         /// The command.
         command: String,
     },
+    /// The catalog that is compiled in does not know a name.
+    #[error("{0}")]
+    Unknown(#[source] UnknownName),
+    /// Nothing in the catalog has a word.
+    #[error("no tool, set, command or summary has the word `{word}` in it{}", did_you_mean(.near))]
+    NoMatch {
+        /// The word.
+        word: String,
+        /// Known names like it.
+        near: Vec<String>,
+    },
+}
+
+impl ToolsError {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Path(_) | Self::Command { .. } => Kind::Usage,
+            Self::Unknown(_) | Self::NoMatch { .. } => Kind::UnknownTool,
+        }
+    }
 }
 
 impl Request {
@@ -68,6 +92,21 @@ impl Request {
 /// The tools of `path`, where the catalog that is compiled in knows all of them.
 pub(crate) fn resolve(path: &ImagePath, catalog: &Catalog) -> Option<ToolSet> {
     catalog.names().resolve(path).ok()
+}
+
+/// What each tool of `path` needs.
+pub(crate) fn needs(path: &ImagePath, catalog: &Catalog) -> Result<BTreeMap<Name, Needs>, ToolsError> {
+    Ok(needs_of(&catalog.names().resolve(path).map_err(ToolsError::Unknown)?, catalog))
+}
+
+/// What each tool of `set` needs.
+pub(crate) fn needs_of(set: &ToolSet, catalog: &Catalog) -> BTreeMap<Name, Needs> {
+    let needs = |tool: &Name| Some((tool.clone(), catalog.recipe(tool.as_str())?.needs.clone()));
+    set.tools().iter().filter_map(needs).collect()
+}
+
+fn did_you_mean(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!(": did you mean {}?", near.join(" or ")) }
 }
 
 fn provides(path: &ImagePath, command: &str, catalog: &Catalog) -> bool {

@@ -8,41 +8,41 @@ use kitbag_toolsets::Catalog;
 use kube::Api;
 
 use crate::cli::Debug;
+use crate::cluster::Cluster;
 use crate::error::Error;
-use crate::plan::Plan;
-use crate::privileges::Wishes;
 use crate::progress::Progress;
-use crate::refusal::{Asked, explain};
-use crate::session::{self, Output, Place, Streams, Wanted};
-use crate::target::{self, TargetError};
+use crate::refusal::Asked;
+use crate::session::{self, Place, Streams};
+use crate::target::{self, Which};
 use crate::tools::Request;
-use crate::view::View;
-use crate::{image, inject, plan, privileges, sentences, wait};
+use crate::{image, inject, plan, wait};
 
 /// Runs the command. Returns the exit code of what ran in the container.
 pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
-    let mut progress = Progress::new(arguments.verbose);
+    let mut progress = Progress::new(arguments.common.verbose);
     let catalog = Catalog::builtin()?;
-    let request = Request::new(&arguments.tools, &arguments.command, &catalog)?;
-    let pod_name = target::pod_name(&arguments.pod)?;
+    let request = Request::new(&arguments.tools(), &arguments.command, &catalog)?;
+    let reference = arguments.reference()?;
     let streams = streams(&arguments, &request, &progress);
 
-    let (client, namespace) = crate::cluster::connect(&arguments.cluster).await?;
+    let Cluster { client, namespace, .. } = crate::cluster::connect(&arguments.common).await?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     // Both only read. What is said first, if both fail, is that the image does not exist.
-    let (image, pod) = tokio::join!(
-        image::resolve(&arguments.registry, arguments.insecure_registry, &request.path, &catalog),
-        pods.get(pod_name),
-    );
-    let image = image?;
-    progress.done(&format!("image `{}`: {}", image.reference, image.tools));
+    let wanted = image::Wanted::Composed {
+        registry: &arguments.image.registry,
+        path: &request.path,
+        tag: arguments.image.tag.as_deref(),
+        plain_http: arguments.image.insecure_registry,
+    };
+    let (image, found) =
+        tokio::join!(image::resolve(wanted, &catalog), target::find(&client, &namespace, &reference, Which::One),);
+    let (image, found) = (image?, found?);
+    progress.done(&format!("image `{}`, {}: {}", image.reference, image.resolved, image.tools));
+    if let Some(said) = &found.said {
+        progress.say(said);
+    }
+    let pod = found.pods.into_iter().next().unwrap_or_default();
     let asked = Asked { namespace: &namespace, verb: "get", resource: "pods", container: "", reasons: "" };
-    let pod = pod.map_err(|error| match error {
-        kube::Error::Api(status) if status.code == 404 => {
-            TargetError::NoPod { pod: pod_name.to_owned(), namespace: namespace.clone() }.into()
-        }
-        error => explain(&error, asked),
-    })?;
     let target = target::choose(&pod, arguments.container.as_deref())?;
     if let Some(warning) = &target.warning {
         progress.say(&format!("warning: {warning}"));
@@ -50,34 +50,20 @@ pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
     progress.done(&format!("pod `{}`, container `{}`", target.pod, target.container));
 
     let name = plan::name(&target.names, random);
-    let candidates = privileges::candidates(&image.needs, &target, &Wishes::default());
-    let Some(candidate) = candidates.first() else { unreachable!("there is always one") };
-    let reasons = sentences::asks(&image.needs, candidate);
-    let plan = Plan {
-        name: &name,
-        image: &image,
-        target: &target,
-        candidate,
-        idle: arguments.idle,
-        ttl: arguments.idle,
-        user: None,
-        reason: None,
-        view: View { volumes: false, env: false },
-        custom: None,
-        attached: None,
-    };
-    let container = plan::container(&plan).container;
+    let container = plan::container(&name, &image, &target, arguments.idle);
+    let reasons = plan::reasons(&image);
     let asked =
         Asked { verb: "patch", resource: "pods/ephemeralcontainers", container: &name, reasons: &reasons, ..asked };
-    let added = inject::add(&pods, &target.pod, &[container], |_, _| None, asked).await?;
-    progress.done(&format!("container `{name}` added, asking for {reasons}"));
-    let wait = wait::Wait { pods: &pods, events: None, watch: true, limit: arguments.timeout, asked };
-    wait::until_running(&wait, &added.pod, |state| progress.say(state)).await?;
+    inject::try_out(&pods, &target.pod, &container, asked).await?;
+    progress.done(&format!("allowed, asking for {reasons}"));
+    let pod = inject::add(&pods, &target.pod, &container, asked).await?;
+    progress.done(&format!("container `{name}` added"));
+    let watching = Asked { verb: "watch", resource: "pods", ..asked };
+    wait::until_running(&pods, &pod, arguments.timeout, watching, |state| progress.say(state)).await?;
     progress.done("container started");
 
     let place = Place { client, namespace: namespace.clone(), pod: target.pod, container: name };
-    let wanted = Wanted::new(request.command.clone(), streams);
-    let ended = session::run(&place, &wanted, |_| Ok(()), Output::Standard).await?;
+    let ended = session::run(&place, &plan::word(random()), &request.command, streams).await?;
     if let Some(first) = ended.first_output {
         progress.note(first, "first output");
     }

@@ -1,6 +1,23 @@
 //! The commands: each puts the parts together and says what happens.
 
 pub(crate) mod attach;
+pub(crate) mod completion;
 pub(crate) mod debug;
 pub(crate) mod end;
 pub(crate) mod list;
+pub(crate) mod man;
+pub(crate) mod needs;
+pub(crate) mod tools;
+
+use std::io::{self, Write as _};
+
+use crate::error::Error;
+
+/// Writes a text to standard output. Who closes it early, as `head` does, has seen enough.
+pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<u8, Error> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_ref()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(0),
+    }
+}

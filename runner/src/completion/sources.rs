@@ -1,0 +1,127 @@
+//! Who knows the words: the catalog, the kubeconfig, the cluster. Who does not answer in time knows none.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use kitbag_toolsets::Catalog;
+use kube::api::ListParams;
+use kube::config::Kubeconfig;
+use kube::{Api, Resource};
+
+use super::Candidate;
+use super::question::{Question, What};
+use crate::cli::Common;
+use crate::cluster::{self, Cluster};
+use crate::target::{self, Which, Workload};
+
+/// How long somebody who pressed a key is kept waiting.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The most names that are read: nobody chooses among more.
+const NAMES: u32 = 500;
+
+/// The candidates; none where they can't be found out.
+pub(crate) async fn candidates(question: &Question) -> Vec<Candidate> {
+    let flags = Common::of_flags(&question.flags);
+    let what = question.what.clone();
+    let commands_too = !question.prefix.is_empty();
+    // Of its own, because a credential plugin may hold up the thread that it is asked from.
+    let asked = tokio::spawn(async move { ask(what, &flags, commands_too).await });
+    let answered = tokio::time::timeout(PATIENCE, asked).await;
+    answered.ok().and_then(Result::ok).flatten().unwrap_or_default()
+}
+
+async fn ask(what: What, flags: &Common, commands_too: bool) -> Option<Vec<Candidate>> {
+    let entries = |names: fn(Kubeconfig) -> Vec<String>| {
+        let kubeconfig = cluster::kubeconfig(flags.kubeconfig.as_deref()).ok().flatten()?;
+        Some(names(kubeconfig).into_iter().map(|name| Candidate::new(name, "")).collect())
+    };
+    match what {
+        What::Words(words) => Some(words),
+        What::Tools(named) => Some(tools(&Catalog::builtin().ok()?, &named, commands_too)),
+        What::Commands(named) => Some(commands(&Catalog::builtin().ok()?, &named)),
+        What::Contexts => entries(|it| it.contexts.into_iter().map(|named| named.name).collect()),
+        What::Clusters => entries(|it| it.clusters.into_iter().map(|named| named.name).collect()),
+        What::Users => entries(|it| it.auth_infos.into_iter().map(|named| named.name).collect()),
+        What::Namespaces => {
+            let cluster = cluster::connect(flags).await.ok()?;
+            metadata(Api::<Namespace>::all(cluster.client)).await
+        }
+        What::Targets => {
+            let pods = objects(Workload::Pod, flags).await.unwrap_or_default();
+            Some(pods.into_iter().chain(kinds()).collect())
+        }
+        What::Objects(kind) => objects(kind, flags).await,
+        What::Containers { reference, debug } => {
+            let Cluster { client, namespace, .. } = cluster::connect(flags).await.ok()?;
+            let found = target::find(&client, &namespace, &reference, Which::One).await.ok()?;
+            Some(containers(found.pods.first()?, debug))
+        }
+        What::Files | What::Nothing => None,
+    }
+}
+
+async fn objects(kind: Workload, flags: &Common) -> Option<Vec<Candidate>> {
+    let Cluster { client, namespace, .. } = cluster::connect(flags).await.ok()?;
+    match kind {
+        Workload::Pod => metadata(Api::<Pod>::namespaced(client, &namespace)).await,
+        Workload::Deployment => metadata(Api::<Deployment>::namespaced(client, &namespace)).await,
+        Workload::StatefulSet => metadata(Api::<StatefulSet>::namespaced(client, &namespace)).await,
+        Workload::DaemonSet => metadata(Api::<DaemonSet>::namespaced(client, &namespace)).await,
+        Workload::ReplicaSet => metadata(Api::<ReplicaSet>::namespaced(client, &namespace)).await,
+        Workload::Job => metadata(Api::<Job>::namespaced(client, &namespace)).await,
+        Workload::Service => metadata(Api::<Service>::namespaced(client, &namespace)).await,
+    }
+}
+
+async fn metadata<K>(objects: Api<K>) -> Option<Vec<Candidate>>
+where
+    K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let list = objects.list_metadata(&ListParams::default().limit(NAMES)).await.ok()?;
+    Some(list.items.into_iter().filter_map(|object| Some(Candidate::new(object.metadata.name?, ""))).collect())
+}
+
+/// Beginnings of targets that are no pods.
+pub(super) fn kinds() -> impl Iterator<Item = Candidate> {
+    let others = Workload::ALL.into_iter().filter(|kind| *kind != Workload::Pod);
+    others.map(|kind| Candidate::new(format!("{}/", kind.short()), format!("a pod of a {}", kind.kind())))
+}
+
+/// A pod's own containers, or those that debug them.
+pub(super) fn containers(pod: &Pod, debug: bool) -> Vec<Candidate> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    if debug {
+        let debug = spec.ephemeral_containers.iter().flatten();
+        return debug
+            .map(|it| {
+                Candidate::new(&it.name, format!("beside {}", it.target_container_name.as_deref().unwrap_or("none")))
+            })
+            .collect();
+    }
+    let init = spec.init_containers.iter().flatten().map(|it| Candidate::new(&it.name, "init container"));
+    let own = spec.containers.iter().map(|it| Candidate::new(&it.name, it.image.as_deref().unwrap_or_default()));
+    own.chain(init).collect()
+}
+
+/// Tools and sets that have not been named; and commands of tools, which are many.
+pub(super) fn tools(catalog: &Catalog, named: &[String], commands_too: bool) -> Vec<Candidate> {
+    let tools = catalog.tools().map(|tool| Candidate::new(tool.name.as_str(), &tool.summary));
+    let sets = catalog.sets().iter().map(|(name, set)| Candidate::new(name.as_str(), &set.summary));
+    let commands = catalog.tools().filter(|_| commands_too).flat_map(|tool| {
+        tool.commands.iter().map(move |command| Candidate::new(command, format!("a command of {}", tool.name)))
+    });
+    let all = tools.chain(sets).chain(commands);
+    all.filter(|candidate| !named.contains(&candidate.word)).collect()
+}
+
+/// Commands of the tools that have been named; where none has, of all.
+pub(super) fn commands(catalog: &Catalog, named: &[String]) -> Vec<Candidate> {
+    let path = kitbag_toolsets::ImagePath::from_names(named.iter().map(String::as_str));
+    let set = path.ok().and_then(|path| crate::tools::resolve(&path, catalog));
+    let wanted = catalog.tools().filter(|tool| set.as_ref().is_none_or(|set| set.contains(tool.name.as_str())));
+    let commands = wanted.flat_map(|tool| tool.commands.iter().map(move |command| (command, tool)));
+    commands.map(|(command, tool)| Candidate::new(command, format!("of {}", tool.name))).collect()
+}
