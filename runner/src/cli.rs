@@ -1,6 +1,6 @@
 //! The command line, and the one place where errors become text and exit codes.
 
-mod common;
+pub(crate) mod common;
 pub(crate) mod debug;
 mod others;
 mod usage;
@@ -133,7 +133,8 @@ fn report(error: &Error) -> ExitCode {
     ExitCode::from(error.kind().exit_code())
 }
 
-fn exit_codes() -> String {
+/// The exit codes, for people.
+pub(crate) fn exit_codes() -> String {
     let mut text = String::from(
         "Exit codes:\n  0-255  the command's own: 128+n when signal n ended it, 127 not found, 126 not executable\n\
          Where no command ran:",

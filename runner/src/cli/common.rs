@@ -7,9 +7,12 @@ use clap::{Args, Parser, ValueHint};
 
 use super::values;
 
+/// The heading above these flags.
+pub(crate) const HEADING: &str = "Cluster, as kubectl has it";
+
 /// Which cluster, and as whom.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Cluster, as kubectl has it")]
+#[command(next_help_heading = HEADING)]
 pub(crate) struct Common {
     /// The namespace [default: the context's].
     #[arg(short, long, value_name = "NAME")]

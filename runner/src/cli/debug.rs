@@ -95,7 +95,7 @@ pub(crate) struct ImageFlags {
 
 /// What the debug container may do, where it is not what the tools need.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Privileges [default: what the tools need and the cluster allows]")]
+#[command(next_help_heading = "Privileges, in the place of what the tools need")]
 pub(crate) struct PrivilegeFlags {
     /// One of kubectl's profiles.
     #[arg(long, value_name = "PROFILE")]

@@ -217,7 +217,7 @@ fn help_has_everything() {
           --image <REFERENCE>
               An image of one's own, with kitbag-init in it. TOOLs then say what it is allowed to do
 
-    Privileges [default: what the tools need and the cluster allows]:
+    Privileges, in the place of what the tools need:
           --profile <PROFILE>
               One of kubectl's profiles
 

@@ -136,7 +136,7 @@ impl TargetError {
                 Some(format!("`kubectl get {resource} -n {namespace}` lists them; -n names another namespace"))
             }
             Self::NoPods { scaled_down: false, selector, namespace, .. } => {
-                Some(format!("asked was for the pods of namespace `{namespace}` with the labels `{selector}`"))
+                Some(format!("no pod of namespace `{namespace}` fits its selector `{selector}`"))
             }
             Self::Ephemeral { has, .. } => Some(format!(
                 "-c names another container: {}; `kubectl kitbag attach` opens a session in a debug container",
