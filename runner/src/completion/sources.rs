@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use kitbag_toolsets::Catalog;
+use kitbag_toolsets::{Catalog, ImagePath, Recipe};
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Resource};
@@ -22,26 +22,35 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The most names that are read: nobody chooses among more.
 const NAMES: u32 = 500;
 
-/// The candidates; none where they can't be found out.
+/// The candidates, as far as they can be found out.
 pub(crate) async fn candidates(question: &Question) -> Vec<Candidate> {
-    let flags = Common::of_flags(&question.flags);
-    let what = question.what.clone();
-    let commands_too = !question.prefix.is_empty();
-    // Of its own, because a credential plugin may hold up the thread that it is asked from.
-    let asked = tokio::spawn(async move { ask(what, &flags, commands_too).await });
+    let mut candidates = known(question);
+    let (what, flags) = (question.what.clone(), Common::of_flags(&question.flags));
+    // A task of its own, because a credential plugin holds up the thread that it is asked from.
+    let asked = tokio::spawn(async move { ask(what, &flags).await });
     let answered = tokio::time::timeout(PATIENCE, asked).await;
-    answered.ok().and_then(Result::ok).flatten().unwrap_or_default()
+    candidates.extend(answered.ok().and_then(Result::ok).flatten().unwrap_or_default());
+    candidates
 }
 
-async fn ask(what: What, flags: &Common, commands_too: bool) -> Option<Vec<Candidate>> {
+/// What this program knows by itself.
+fn known(question: &Question) -> Vec<Candidate> {
+    let Ok(catalog) = Catalog::builtin() else { return Vec::new() };
+    match &question.what {
+        What::Words(words) => words.clone(),
+        What::Tools(named) => tools(&catalog, named, !question.prefix.is_empty()),
+        What::Commands(named) => commands(&catalog, named),
+        What::Targets => kinds().collect(),
+        _ => Vec::new(),
+    }
+}
+
+async fn ask(what: What, flags: &Common) -> Option<Vec<Candidate>> {
     let entries = |names: fn(Kubeconfig) -> Vec<String>| {
         let kubeconfig = cluster::kubeconfig(flags.kubeconfig.as_deref()).ok().flatten()?;
         Some(names(kubeconfig).into_iter().map(|name| Candidate::new(name, "")).collect())
     };
     match what {
-        What::Words(words) => Some(words),
-        What::Tools(named) => Some(tools(&Catalog::builtin().ok()?, &named, commands_too)),
-        What::Commands(named) => Some(commands(&Catalog::builtin().ok()?, &named)),
         What::Contexts => entries(|it| it.contexts.into_iter().map(|named| named.name).collect()),
         What::Clusters => entries(|it| it.clusters.into_iter().map(|named| named.name).collect()),
         What::Users => entries(|it| it.auth_infos.into_iter().map(|named| named.name).collect()),
@@ -49,17 +58,14 @@ async fn ask(what: What, flags: &Common, commands_too: bool) -> Option<Vec<Candi
             let cluster = cluster::connect(flags).await.ok()?;
             metadata(Api::<Namespace>::all(cluster.client)).await
         }
-        What::Targets => {
-            let pods = objects(Workload::Pod, flags).await.unwrap_or_default();
-            Some(pods.into_iter().chain(kinds()).collect())
-        }
+        What::Targets => objects(Workload::Pod, flags).await,
         What::Objects(kind) => objects(kind, flags).await,
         What::Containers { reference, debug } => {
             let Cluster { client, namespace, .. } = cluster::connect(flags).await.ok()?;
             let found = target::find(&client, &namespace, &reference, Which::One).await.ok()?;
             Some(containers(found.pods.first()?, debug))
         }
-        What::Files | What::Nothing => None,
+        What::Words(_) | What::Tools(_) | What::Commands(_) | What::Files | What::Nothing => None,
     }
 }
 
@@ -119,9 +125,12 @@ pub(super) fn tools(catalog: &Catalog, named: &[String], commands_too: bool) -> 
 
 /// Commands of the tools that have been named; where none has, of all.
 pub(super) fn commands(catalog: &Catalog, named: &[String]) -> Vec<Candidate> {
-    let path = kitbag_toolsets::ImagePath::from_names(named.iter().map(String::as_str));
+    let path = ImagePath::from_names(named.iter().map(String::as_str));
     let set = path.ok().and_then(|path| crate::tools::resolve(&path, catalog));
     let wanted = catalog.tools().filter(|tool| set.as_ref().is_none_or(|set| set.contains(tool.name.as_str())));
     let commands = wanted.flat_map(|tool| tool.commands.iter().map(move |command| (command, tool)));
-    commands.map(|(command, tool)| Candidate::new(command, format!("of {}", tool.name))).collect()
+    let about = |command: &str, tool: &Recipe| {
+        if command == tool.name.as_str() { tool.summary.clone() } else { format!("a command of {}", tool.name) }
+    };
+    commands.map(|(command, tool)| Candidate::new(command, about(command, tool))).collect()
 }

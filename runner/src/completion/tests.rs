@@ -169,4 +169,7 @@ async fn who_does_not_answer_knows_nothing() {
     assert_eq!(sources::candidates(&question).await, Vec::new());
     let question = asked("debug --kubeconfig /nonexistent shop -c ");
     assert_eq!(answer(&question, sources::candidates(&question).await), ":4\n");
+    let question = asked("debug --kubeconfig /nonexistent d");
+    let known = "deploy/\ta pod of a Deployment\nds/\ta pod of a DaemonSet\n:4\n";
+    assert_eq!(answer(&question, sources::candidates(&question).await), known);
 }
