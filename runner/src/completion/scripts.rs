@@ -17,15 +17,24 @@ const KUBECTL: &str = r#"#!/bin/sh
 exec kubectl-kitbag __complete "$@"
 "#;
 
-// bash takes `=` and `:` for the ends of words; with bash-completion's help they are put together again.
+// bash takes `=` and `:` for the ends of words. They are put together again, by bash-completion where it is there; of what
+// comes back, bash wants the end only.
 const BASH: &str = r#"# bash completion for kubectl-kitbag
 
 _kubectl_kitbag() {
-    local cur words cword line directive=4
+    local cur words cword word line directive=4
     if declare -F _get_comp_words_by_ref >/dev/null; then
         _get_comp_words_by_ref -n =: cur words cword
     else
-        words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]}
+        words=() cword=-1
+        for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+            if ((cword > 0)) && [[ $word == = || ${words[cword]} == --*= ]]; then
+                words[cword]+=$word
+            else
+                words+=("$word") cword=$((cword + 1))
+            fi
+        done
+        cur=${words[cword]}
     fi
     COMPREPLY=()
     while IFS= read -r line; do
@@ -34,11 +43,11 @@ _kubectl_kitbag() {
             *) COMPREPLY+=("${line%%$'\t'*}") ;;
         esac
     done < <(kubectl-kitbag __complete "${words[@]:1:cword-1}" "$cur" 2>/dev/null)
-    if ((directive & 2)); then compopt -o nospace; fi
-    if ((directive == 0)); then compopt -o default; fi
+    # bash 3 has no compopt.
+    if ((directive & 2)); then compopt -o nospace 2>/dev/null; fi
+    if ((directive == 0)); then compopt -o default 2>/dev/null; fi
+    if [[ $cur == --*=* && $COMP_WORDBREAKS == *=* ]]; then COMPREPLY=("${COMPREPLY[@]#"${cur%%=*}="}"); fi
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
-    # What stands before the `=` is a word of its own to bash.
-    if [[ $cur == *=* && $COMP_WORDBREAKS == *=* ]]; then COMPREPLY=("${COMPREPLY[@]#"${cur%%=*}="}"); fi
 }
 
 complete -F _kubectl_kitbag kubectl-kitbag
@@ -94,7 +103,7 @@ mod tests {
     /// Runs the bash script in bash, before a plugin that answers always the same.
     fn in_bash(answer: &str, line: &str, words: &str) -> String {
         let script = format!(
-            "kubectl-kitbag() {{ printf '%s\\n' \"$*\" >&3; printf '{answer}'; }}\n{BASH}\ncompopt() {{ echo \"compopt $*\"; }}\n\
+            "kubectl-kitbag() {{ printf '%s\\n' \"$*\" >&3; printf -- '{answer}'; }}\n{BASH}\ncompopt() {{ echo \"compopt $*\"; }}\n\
              COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) COMP_LINE='{line}' COMP_POINT=${{#COMP_LINE}}\n\
              exec 3>&1\n_kubectl_kitbag\nprintf '[%s]' \"${{COMPREPLY[@]}}\"\n"
         )
@@ -112,6 +121,10 @@ mod tests {
         assert_eq!(nospace, "__complete debug dep\ncompopt -o nospace\n[deploy/]");
         let empty = in_bash(":0\\n", "kubectl-kitbag debug --custom ", "kubectl-kitbag debug --custom ''");
         assert_eq!(empty, "__complete debug --custom \ncompopt -o default\n[]");
+        for words in ["--namespace = we", "--namespace=we"] {
+            let asked = in_bash("--namespace=web\\n:4\\n", "", &format!("kubectl-kitbag list {words}"));
+            assert_eq!(asked, "__complete list --namespace=we\n[web]");
+        }
     }
 
     #[test]
