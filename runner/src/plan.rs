@@ -59,7 +59,7 @@ pub struct Planned {
 /// The container to add.
 #[must_use]
 pub fn container(plan: &Plan<'_>) -> Planned {
-    let shared = view::of(plan.target, plan.view);
+    let shared = view::of(plan.target, plan.view, !plan.image.tools.is_empty());
     let own = own_env(plan).into_iter().map(|(name, value)| EnvVar {
         name: name.to_owned(),
         value: Some(unexpanded(value)),

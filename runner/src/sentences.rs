@@ -36,8 +36,8 @@ pub struct Facts<'a> {
 pub struct Said {
     /// Sentences for people, most important first. None where everything works as it should.
     pub notes: Vec<String>,
-    /// The tools that are of no use, each with the sentence that says why.
-    pub missing: Vec<(Name, String)>,
+    /// The tools that are of no use, each with the error that it is for a command that runs it.
+    pub missing: BTreeMap<Name, Short>,
     /// The target's user and group, where the container was given others and a second container would help:
     /// [`privileges::Candidate::corrected`]. What else is said is then about the first one.
     pub uid_differs: Option<(u32, u32)>,
@@ -66,17 +66,6 @@ impl fmt::Display for Short {
     }
 }
 
-impl Said {
-    /// The error that it is for a command that runs `tool`.
-    #[must_use]
-    pub fn fault(&self, tool: &Name) -> Option<Short> {
-        let sentences =
-            self.missing.iter().filter(|(missing, _)| missing == tool).map(|(_, sentence)| sentence.clone());
-        let sentences: Vec<String> = sentences.collect();
-        (!sentences.is_empty()).then_some(Short { sentences, hint: None })
-    }
-}
-
 /// What a session has to say before its prompt.
 #[must_use]
 pub fn of(facts: &Facts<'_>) -> Said {
@@ -94,14 +83,18 @@ pub fn of(facts: &Facts<'_>) -> Said {
     if !hindered.is_empty() {
         notes.extend(phrases::still_works(needs, &hindered, report));
     }
-    let missing = hindered.iter().filter(|it| it.required).map(|it| {
-        let sentence = sentences(std::slice::from_ref(it), &scene).concat();
-        (it.tool.clone(), sentence)
+    let missing = needs.keys().filter_map(|tool| {
+        let of_tool: Vec<Hindered<'_>> = hindered.iter().filter(|it| it.required && it.tool == tool).cloned().collect();
+        (!of_tool.is_empty()).then(|| (tool.clone(), short(&of_tool, &scene)))
     });
     Said { notes, missing: missing.collect(), uid_differs: uid_differs(facts) }
 }
 
-/// What nobody needs to be told of beforehand is refused with this.
+fn short(hindered: &[Hindered<'_>], scene: &Scene<'_>) -> Short {
+    Short { sentences: sentences(hindered, scene), hint: phrases::options(hindered, scene) }
+}
+
+/// What is known beforehand to be of no use is refused with this, and nothing is added to the pod.
 #[must_use]
 pub fn unmet(unmet: &Unmet, namespace: &str, target: &Target) -> Short {
     let scene = Scene { level: unmet.level, namespace, target, report: None };
@@ -110,7 +103,7 @@ pub fn unmet(unmet: &Unmet, namespace: &str, target: &Target) -> Short {
         .iter()
         .map(|it| Hindered { tool: &it.tool, need: it.need, required: true, why: it.why.clone() })
         .collect();
-    Short { sentences: sentences(&hindered, &scene), hint: phrases::options(&hindered, &scene) }
+    short(&hindered, &scene)
 }
 
 /// Said before a second container is added.
@@ -156,6 +149,7 @@ pub fn asks(needs: &BTreeMap<Name, Needs>, candidate: &Candidate) -> String {
 }
 
 /// A need of a tool that is not met.
+#[derive(Clone)]
 struct Hindered<'a> {
     tool: &'a Name,
     need: Need,
@@ -165,22 +159,33 @@ struct Hindered<'a> {
 
 /// One sentence for each reason, with all that it hinders.
 fn sentences(hindered: &[Hindered<'_>], scene: &Scene<'_>) -> Vec<String> {
-    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for it in hindered {
-        let (cause, effect) = (phrases::cause(it, scene), phrases::effect(it));
-        match groups.iter_mut().find(|(known, _)| *known == cause) {
-            Some((_, effects)) if effects.contains(&effect) => {}
-            Some((_, effects)) => effects.push(effect),
-            None => groups.push((cause, vec![effect])),
+    let causes = grouped(hindered.iter().map(|it| (phrases::cause(it, scene), phrases::effect(it))));
+    let sentence = |(cause, effects): (String, Vec<(String, &str)>)| {
+        let effects = grouped(effects.into_iter().map(|(who, cannot)| (cannot, who)));
+        let effects: Vec<String> =
+            effects.into_iter().map(|(cannot, who)| format!("{} {cannot}", who.join(", "))).collect();
+        format!("{cause}: {}", effects.join("; "))
+    };
+    causes.into_iter().map(sentence).collect()
+}
+
+/// Values of the same key together, keys and values in the order in which they first come.
+fn grouped<K: PartialEq, V: PartialEq>(pairs: impl Iterator<Item = (K, V)>) -> Vec<(K, Vec<V>)> {
+    let mut groups: Vec<(K, Vec<V>)> = Vec::new();
+    for (key, value) in pairs {
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, values)) if values.contains(&value) => {}
+            Some((_, values)) => values.push(value),
+            None => groups.push((key, vec![value])),
         }
     }
-    groups.into_iter().map(|(cause, effects)| format!("{cause}: {}", effects.join(", "))).collect()
+    groups
 }
 
 /// Whom tools run as where that is not the usual.
 fn standing(facts: &Facts<'_>) -> Option<String> {
     let Facts { report, level, needs, namespace, .. } = facts;
-    let seen = report.target.as_ref().filter(|seen| seen.uid == report.uid)?;
+    let seen = report.target.as_ref().filter(|seen| (seen.uid, seen.gid) == (report.uid, report.gid))?;
     let of_target = needs.values().flat_map(Needs::all).any(is_of_target);
     match level {
         Level::Baseline if of_target => {

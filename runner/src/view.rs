@@ -27,14 +27,14 @@ pub(crate) struct Shared {
     pub(crate) notes: Vec<String>,
 }
 
-/// What the target has that is wanted and possible.
-pub(crate) fn of(target: &Target, view: View) -> Shared {
+/// What the target has that is wanted and possible. `ours`: the image is made of our tools.
+pub(crate) fn of(target: &Target, view: View, ours: bool) -> Shared {
     let mut shared = Shared::default();
     if view.volumes {
         mounts::share(&target.spec, &mut shared);
     }
     if view.env {
-        env::share(&target.spec, &mut shared);
+        env::share(&target.spec, ours, &mut shared);
     }
     shared
 }

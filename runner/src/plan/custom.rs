@@ -129,7 +129,10 @@ fn beyond(given: &Value, known: &Value) -> Option<String> {
     match (given, known) {
         (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(name, value)| match known.get(name) {
             None => Some(name.clone()),
-            Some(known) => beyond(value, known).map(|path| format!("{name}.{path}")),
+            Some(known) => beyond(value, known).map(|path| match path.starts_with('[') {
+                true => format!("{name}{path}"),
+                false => format!("{name}.{path}"),
+            }),
         }),
         (Value::Array(given), Value::Array(known)) => given.iter().zip(known).enumerate().find_map(|(index, pair)| {
             let path = beyond(pair.0, pair.1)?;
@@ -268,7 +271,7 @@ mod tests {
         resources: {limits: {cpu: 1}}: `resources` cannot be set in a debug container: the API refuses it
         securitycontext: {}: a container has no field `securitycontext`
         securityContext: {runAsuser: 5}: a container has no field `securityContext.runAsuser`
-        env: [{name: A, value: a}, {name: B, valueFrom: {file: x}}]: a container has no field `env.[1].valueFrom.file`
+        env: [{name: A, value: a}, {name: B, valueFrom: {file: x}}]: a container has no field `env[1].valueFrom.file`
         securityContext: {runAsUser: root}: not a part of a container: invalid type: string "root", expected i64
         env: {A: b}: not a part of a container: invalid type: map, expected a sequence
         env: [{name: KITBAG_TARGET, value: b}]: `KITBAG_TARGET` is not for a custom container to set: it is what makes sessions work

@@ -132,3 +132,6 @@ fn added(candidate: &Candidate) -> Set {
     let capabilities = candidate.context.capabilities.as_ref();
     capabilities.and_then(|it| it.add.as_ref()).map(Set::of).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,7 +163,7 @@ impl FromStr for Capability {
             return Ok(Self(name));
         }
         let near = near(&name);
-        Err(UnknownCapability { name, near })
+        Err(UnknownCapability { name: text.to_owned(), near })
     }
 }
 
@@ -176,8 +176,9 @@ impl fmt::Display for Capability {
 /// The nearest names, and those of which `name` is a part.
 fn near(name: &str) -> Vec<&'static str> {
     let distance = |known: &str| strsim::damerau_levenshtein(name, known);
+    let is_near = |known: &str| distance(known) <= DISTANCE.min(name.len() / 2);
     let is_part = |known: &str| name.len() > DISTANCE && known.contains(name);
-    let mut near: Vec<&str> = NAMES.into_iter().filter(|known| distance(known) <= DISTANCE || is_part(known)).collect();
+    let mut near: Vec<&str> = NAMES.into_iter().filter(|known| is_near(known) || is_part(known)).collect();
     near.sort_by_key(|known| distance(known));
     near.truncate(NEAR);
     near
@@ -220,7 +221,7 @@ mod tests {
         all: ALL
         NET_ROW: error: the kernel has no capability `NET_ROW`: did you mean `NET_RAW`?
         PTRACE: error: the kernel has no capability `PTRACE`: did you mean `SYS_PTRACE`?
-        CAP_: error: the kernel has no capability ``: did you mean `BPF`?
+        CAP_: error: the kernel has no capability `CAP_`
         SYS_ADMINISTRATOR: error: the kernel has no capability `SYS_ADMINISTRATOR`
         ");
     }

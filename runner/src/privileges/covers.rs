@@ -48,3 +48,70 @@ fn covers_capabilities(have: &SecurityContext, want: &SecurityContext) -> bool {
     // What the runtime gives by default is wanted, whatever that is.
     drop.contains(have_drop) && have_add.contains(add)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{needs, target};
+    use super::super::{Wishes, candidates};
+    use super::*;
+    use crate::target::Target;
+    use serde_json::{Value, json};
+
+    const STRACE: &str = "strace?target-attach";
+    const DIG: &str = "dig";
+
+    #[test]
+    fn a_running_container_is_entered_again_where_it_has_what_is_wanted() {
+        let target = target(json!({ "runAsUser": 1000 }), json!({}));
+        let of = |tools: &str, level: Level| {
+            let all = candidates(&needs(tools), &target, &Wishes::default());
+            all.into_iter().find(|candidate| candidate.level == level).unwrap()
+        };
+        let [strace, both] =
+            [STRACE, "strace?target-attach tcpdump!raw-socket"].map(|tools| of(tools, Level::Exact).context);
+        let [dig, low_port] = [DIG, "nc!low-port"].map(|tools| of(tools, Level::Exact).context);
+        let baseline = of(STRACE, Level::Baseline).context;
+        let restricted = of(STRACE, Level::Restricted).context;
+        let privileged = SecurityContext { privileged: Some(true), ..both.clone() };
+        let mutated = SecurityContext { proc_mount: Some("Default".into()), ..both.clone() };
+        for (name, have, want, expected) in [
+            ("itself", &both, &both, true),
+            ("less", &both, &strace, true),
+            ("more", &strace, &both, false),
+            ("nothing", &both, &dig, true),
+            ("what an admission plugin changed", &mutated, &both, true),
+            ("what every runtime gives", &baseline, &low_port, true),
+            ("what no runtime gives", &baseline, &strace, false),
+            ("the default set, whatever it is", &both, &baseline, false),
+            ("the default set", &baseline, &baseline, true),
+            ("another user", &both, &restricted, false),
+            ("privileged", &privileged, &both, false),
+        ] {
+            assert_eq!(covers(have, want), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_got_less_is_entered_again_by_who_would_get_less_too() {
+        let known = target(json!({ "runAsUser": 1000 }), json!({}));
+        let unknown = target(Value::Null, json!({}));
+        let of = |target: &Target| candidates(&needs(STRACE), target, &Wishes::default());
+        let fits = |level, have: &SecurityContext, target: &Target| {
+            fitting(level, have, &of(target)).map(|candidate| candidate.level)
+        };
+        let find = |level, target: &Target| of(target).into_iter().find(|candidate| candidate.level == level).unwrap();
+        let baseline = find(Level::Baseline, &known).context;
+        assert_eq!(fits(Level::Baseline, &baseline, &known), Some(Level::Baseline));
+        assert_eq!(fits(Level::Chosen, &baseline, &known), None);
+        let exact = find(Level::Exact, &known).context;
+        assert_eq!(fits(Level::Chosen, &exact, &known), Some(Level::Exact));
+        // The user was found out by the first session.
+        let guess = find(Level::Restricted, &unknown);
+        assert!(guess.guess);
+        let corrected = guess.corrected(1000, 0, &unknown).unwrap();
+        assert_eq!((corrected.context.run_as_user, corrected.context.run_as_group), (Some(1000), Some(0)));
+        assert_eq!(fits(Level::Restricted, &corrected.context, &unknown), Some(Level::Restricted));
+        assert_eq!(fits(Level::Restricted, &corrected.context, &known), Some(Level::Restricted));
+        assert_eq!(guess.corrected(0, 0, &unknown), None);
+    }
+}

@@ -12,6 +12,8 @@ pub enum Hindrance {
     NotByDefault(Set),
     /// The target is not dumpable: only SYS_PTRACE helps.
     Hidden,
+    /// The target is root's, and so cannot be told from one that is not dumpable; or it is a security module.
+    HiddenOrModule,
     /// The target has capabilities beyond ours: only SYS_PTRACE helps.
     MoreCapable(Set),
     /// The target is another user, or has another group.

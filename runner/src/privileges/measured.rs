@@ -87,6 +87,8 @@ impl Session<'_> {
             Hindrance::Hidden
         } else if !beyond.is_empty() {
             Hindrance::MoreCapable(beyond)
+        } else if seen.uid == 0 && self.target.pod_spec.runtime_class_name.is_none() {
+            Hindrance::HiddenOrModule
         } else {
             self.beyond_capabilities()
         }

@@ -2,12 +2,11 @@
 
 use super::testing::{needs, target};
 use super::*;
-use crate::refusal::Refusal;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const TCPDUMP: &str = "tcpdump!raw-socket";
 const STRACE: &str = "strace?target-attach";
-const LSOF: &str = "lsof!target-read";
 const DIG: &str = "dig";
 
 /// A context in one line: `1000:0 non-root -ALL +KILL,NET_RAW`, then what is not the rule.
@@ -240,156 +239,6 @@ fn wishes_are_taken_as_they_stand_and_nothing_else_is_tried() {
     ");
 }
 
-/// Which candidates are tried, each refused in these words, and how it ends.
-fn way(tools: &str, run: Option<&str>, context: Value, pod: Value, refuse: impl Fn(&Candidate) -> Refusal) -> String {
-    let (wanted, target) = (needs(tools), target(context, pod));
-    let candidates = candidates(&wanted, &target, &Wishes::default());
-    let run = run.map(|name| Name::parse(name).unwrap());
-    let attempts = Attempts { candidates: &candidates, wanted: &wanted, run: run.as_ref(), target: &target };
-    let mut way = Vec::new();
-    let mut next = attempts.first().map(Some);
-    while let Ok(Some(candidate)) = next {
-        way.push(candidate.level.to_string());
-        next = attempts.after(candidate, &refuse(candidate));
-    }
-    if let Err(Unmet { level, missing }) = next {
-        let missing = missing.iter().map(|missing| format!("{} {} {:?}", missing.tool, missing.need, missing.why));
-        way.push(format!("not {level}: {}", missing.collect::<Vec<_>>().join(", ")));
-    }
-    way.join(" → ")
-}
-
-fn pod_security(level: &str, ours: &[&str], others: &[&str]) -> Refusal {
-    let list = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    Refusal::PodSecurity {
-        level: level.to_owned(),
-        namespace: "web".to_owned(),
-        ours: list(ours),
-        others: list(others),
-        reasons: String::new(),
-    }
-}
-
-#[test]
-fn a_refusal_says_what_to_try_next() {
-    let uid = || json!({ "runAsUser": 1000 });
-    let baseline = |_: &Candidate| pod_security("baseline:latest", &["ours"], &[]);
-    let restricted = |_: &Candidate| pod_security("restricted:v1.30", &["ours"], &[]);
-    let not_ours = |_: &Candidate| pod_security("restricted:latest", &[], &["the pod's own"]);
-    let policy = |message: &str| {
-        let message = message.to_owned();
-        move |_: &Candidate| Refusal::Policy { message: message.clone() }
-    };
-    let both = "strace?target-attach tcpdump!raw-socket";
-    let lines = [
-        ("baseline", way(both, None, uid(), json!({}), baseline)),
-        ("restricted, strace of two", way(both, None, uid(), json!({}), restricted)),
-        ("restricted, strace runs", way(both, Some("strace"), uid(), json!({}), restricted)),
-        ("restricted, tcpdump runs", way(both, Some("tcpdump"), uid(), json!({}), restricted)),
-        ("restricted, tcpdump alone", way(TCPDUMP, None, uid(), json!({}), restricted)),
-        ("restricted, a shell alone", way("", None, uid(), json!({}), restricted)),
-        ("restricted, lsof of root", way(LSOF, None, json!({ "runAsUser": 0 }), json!({}), restricted)),
-        ("restricted, lsof of somebody", way(LSOF, None, Value::Null, json!({}), restricted)),
-        ("the pod itself", way(both, None, uid(), json!({}), not_ours)),
-        ("a policy names what is optional", way(both, None, uid(), json!({}), policy("no CAP_SYS_PTRACE here"))),
-        ("a policy names what is required", way(both, None, uid(), json!({}), policy("SYS_PTRACE, NET_RAW: no"))),
-        ("a policy names nothing", way(both, None, uid(), json!({}), policy("no"))),
-        ("net-admin in baseline", way("ip!net-admin", None, uid(), json!({}), baseline)),
-        (
-            "root with more than ours in baseline",
-            way(LSOF, None, json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } }), json!({}), baseline),
-        ),
-        (
-            "kernel log in a user namespace",
-            way("dmesg!kernel-log", None, uid(), json!({ "hostUsers": false }), baseline),
-        ),
-        ("no permission", way(both, None, uid(), json!({}), |_| Refusal::TooOld)),
-        ("not valid", way(both, None, uid(), json!({}), |_| Refusal::Invalid { message: "name: Duplicate".into() })),
-        (
-            "a ValidatingAdmissionPolicy",
-            way(both, None, uid(), json!({}), |_| Refusal::Invalid {
-                message: "ValidatingAdmissionPolicy 'caps' with binding 'all' denied request: SYS_PTRACE".into(),
-            }),
-        ),
-    ];
-    let lines = lines.map(|(title, way)| format!("{title}: {way}"));
-    insta::assert_snapshot!(lines.join("\n"), @r"
-    baseline: exact → baseline → restricted
-    restricted, strace of two: exact → restricted
-    restricted, strace runs: exact → restricted
-    restricted, tcpdump runs: exact → not restricted: tcpdump raw-socket Lacking(Set(8192))
-    restricted, tcpdump alone: exact → not restricted: tcpdump raw-socket Lacking(Set(8192))
-    restricted, a shell alone: exact → restricted
-    restricted, lsof of root: exact → not restricted: lsof target-read OtherUser(Identity { uid: 0, gid: 0 })
-    restricted, lsof of somebody: exact → restricted
-    the pod itself: exact
-    a policy names what is optional: exact → baseline → fewer → restricted
-    a policy names what is required: exact → baseline → restricted
-    a policy names nothing: exact → baseline → restricted
-    net-admin in baseline: exact → not baseline: ip net-admin Lacking(Set(4096))
-    root with more than ours in baseline: exact → not baseline: lsof target-read MoreCapable(Set(4096))
-    kernel log in a user namespace: not exact: dmesg kernel-log UserNamespace
-    no permission: exact
-    not valid: exact
-    a ValidatingAdmissionPolicy: exact → baseline → fewer → restricted
-    ");
-}
-
-#[test]
-fn a_running_container_is_entered_again_where_it_has_what_is_wanted() {
-    let target = target(json!({ "runAsUser": 1000 }), json!({}));
-    let of = |tools: &str, level: Level| {
-        let all = candidates(&needs(tools), &target, &Wishes::default());
-        all.into_iter().find(|candidate| candidate.level == level).unwrap()
-    };
-    let [strace, both] =
-        [STRACE, "strace?target-attach tcpdump!raw-socket"].map(|tools| of(tools, Level::Exact).context);
-    let [dig, low_port] = [DIG, "nc!low-port"].map(|tools| of(tools, Level::Exact).context);
-    let baseline = of(STRACE, Level::Baseline).context;
-    let restricted = of(STRACE, Level::Restricted).context;
-    let privileged = SecurityContext { privileged: Some(true), ..both.clone() };
-    let mutated = SecurityContext { proc_mount: Some("Default".into()), ..both.clone() };
-    for (name, have, want, expected) in [
-        ("itself", &both, &both, true),
-        ("less", &both, &strace, true),
-        ("more", &strace, &both, false),
-        ("nothing", &both, &dig, true),
-        ("what an admission plugin changed", &mutated, &both, true),
-        ("what every runtime gives", &baseline, &low_port, true),
-        ("what no runtime gives", &baseline, &strace, false),
-        ("the default set, whatever it is", &both, &baseline, false),
-        ("the default set", &baseline, &baseline, true),
-        ("another user", &both, &restricted, false),
-        ("privileged", &privileged, &both, false),
-    ] {
-        assert_eq!(covers(have, want), expected, "{name}");
-    }
-}
-
-#[test]
-fn a_container_that_got_less_is_entered_again_by_who_would_get_less_too() {
-    let known = target(json!({ "runAsUser": 1000 }), json!({}));
-    let unknown = target(Value::Null, json!({}));
-    let of = |target: &Target| candidates(&needs(STRACE), target, &Wishes::default());
-    let fits = |level, have: &SecurityContext, target: &Target| {
-        fitting(level, have, &of(target)).map(|candidate| candidate.level)
-    };
-    let find = |level, target: &Target| of(target).into_iter().find(|candidate| candidate.level == level).unwrap();
-    let baseline = find(Level::Baseline, &known).context;
-    assert_eq!(fits(Level::Baseline, &baseline, &known), Some(Level::Baseline));
-    assert_eq!(fits(Level::Chosen, &baseline, &known), None);
-    let exact = find(Level::Exact, &known).context;
-    assert_eq!(fits(Level::Chosen, &exact, &known), Some(Level::Exact));
-    // The user was found out by the first session.
-    let guess = find(Level::Restricted, &unknown);
-    assert!(guess.guess);
-    let corrected = guess.corrected(1000, 0, &unknown).unwrap();
-    assert_eq!(line(&corrected), "restricted 1000:0 non-root -ALL");
-    assert_eq!(fits(Level::Restricted, &corrected.context, &unknown), Some(Level::Restricted));
-    assert_eq!(fits(Level::Restricted, &corrected.context, &known), Some(Level::Restricted));
-    assert_eq!(guess.corrected(0, 0, &unknown), None);
-}
-
 #[test]
 fn words_for_levels_are_read_back() {
     for level in Level::ALL {
@@ -399,4 +248,65 @@ fn words_for_levels_are_read_back() {
         "strong".parse::<Level>().unwrap_err().to_string(),
         "`strong` is not one of exact, fewer, baseline, restricted, chosen"
     );
+}
+
+/// What the Pod Security Standards let anybody add.
+const BASELINE_ADD: &str =
+    "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT";
+
+const NEEDS: [Need; 14] = [
+    Need::See,
+    Need::TargetRead,
+    Need::TargetAttach,
+    Need::TargetSignal,
+    Need::TargetChroot,
+    Need::RawSocket,
+    Need::Ping,
+    Need::NetAdmin,
+    Need::LowPort,
+    Need::Perf,
+    Need::Bpf,
+    Need::KernelLog,
+    Need::Namespaces,
+    Need::Scratch,
+];
+
+proptest! {
+    #[test]
+    fn each_candidate_keeps_the_rules_of_its_level(
+        required in proptest::sample::subsequence(NEEDS.to_vec(), 0..4),
+        optional in proptest::sample::subsequence(NEEDS.to_vec(), 0..4),
+        uid in proptest::option::of(prop_oneof![Just(0_i64), 1_i64..70_000]),
+        privileged: bool,
+        host_users: bool,
+    ) {
+        let all = Needs { required: required.into_iter().collect(), optional: optional.into_iter().collect() };
+        let needs = BTreeMap::from([(Name::parse("tool").unwrap(), all)]);
+        let target = target(json!({ "runAsUser": uid, "privileged": privileged }), json!({ "hostUsers": host_users }));
+        let candidates = candidates(&needs, &target, &Wishes::default());
+        prop_assert_eq!(candidates[0].level, Level::Exact);
+        for Candidate { level, context, becomes, guess } in &candidates {
+            prop_assert!(context.privileged.is_none());
+            prop_assert_eq!(context.allow_privilege_escalation, Some(false));
+            prop_assert_eq!(context.seccomp_profile.as_ref().map(|profile| profile.type_.as_str()), Some("RuntimeDefault"));
+            // The kubelet starts no root under runAsNonRoot.
+            prop_assert_eq!(context.run_as_non_root, context.run_as_user.map(|uid| uid != 0));
+            prop_assert!(context.run_as_group.is_some());
+            prop_assert!(!becomes || *level == Level::Baseline);
+            prop_assert!(!guess || *level == Level::Restricted);
+            let capabilities = context.capabilities.clone();
+            let add = Set::of(capabilities.iter().filter_map(|it| it.add.as_ref()).flatten());
+            let drops_all = capabilities.is_some_and(|it| it.drop == Some(vec!["ALL".to_owned()]));
+            match level {
+                Level::Baseline => prop_assert!(Set::of(BASELINE_ADD.split(' ')).contains(add)),
+                Level::Restricted => {
+                    prop_assert!(drops_all && Set::of(["NET_BIND_SERVICE"]).contains(add));
+                    prop_assert!(context.run_as_user != Some(0) || !host_users);
+                    prop_assert!(context.app_armor_profile.is_none());
+                }
+                Level::Exact | Level::Fewer => prop_assert!(drops_all),
+                Level::Chosen => prop_assert!(false, "nobody chose"),
+            }
+        }
+    }
 }

@@ -14,12 +14,12 @@ const YAMA_NOT_EVEN_OWN: u8 = 2;
 
 /// Commands that show less when they may not read, and exit 0: by the tool that has them.
 const SILENT: [(&str, &str); 6] = [
-    ("busybox", "`lsof` and `netstat -p` of busybox show"),
-    ("htop", "`htop` shows"),
-    ("iproute2", "`ss -p` shows"),
-    ("lsof", "`lsof` shows"),
-    ("net-tools", "`netstat -p` shows"),
-    ("psmisc", "`fuser` shows"),
+    ("busybox", "`lsof` and `netstat -p` of busybox"),
+    ("htop", "`htop`"),
+    ("iproute2", "`ss -p`"),
+    ("lsof", "`lsof`"),
+    ("net-tools", "`netstat -p`"),
+    ("psmisc", "`fuser`"),
 ];
 
 /// Tools that can start what they trace.
@@ -50,14 +50,17 @@ pub(super) fn cause(hindered: &Hindered<'_>, scene: &Scene<'_>) -> String {
     let (namespace, level, barred) = (scene.namespace, scene.level, scene.barred());
     match &hindered.why {
         Hindrance::Lacking(set) if matches!(level, Level::Baseline | Level::Restricted) => {
-            format!("{set} is needed, and namespace `{namespace}` allows only {level}")
+            format!("{set} would be needed, and namespace `{namespace}` allows only {level}")
         }
-        Hindrance::Lacking(set) => format!("{set} is needed, {barred}"),
+        Hindrance::Lacking(set) => format!("{set} would be needed, {barred}"),
         Hindrance::NotByDefault(set) => {
             format!("this node's runtime gives no {set} by default, and {level} forbids adding it")
         }
         Hindrance::Hidden => format!(
             "the target hides itself from other processes (it is not dumpable), and looking into it needs SYS_PTRACE, {barred}"
+        ),
+        Hindrance::HiddenOrModule => format!(
+            "the target hides itself from other processes (it is not dumpable), and looking into it needs SYS_PTRACE, {barred}, or AppArmor or SELinux keeps the debugger from it"
         ),
         Hindrance::MoreCapable(set) => format!(
             "the target has capabilities that the debugger has not ({set}), and looking into it needs SYS_PTRACE, {barred}"
@@ -68,12 +71,7 @@ pub(super) fn cause(hindered: &Hindered<'_>, scene: &Scene<'_>) -> String {
         Hindrance::OtherUser(it) => {
             let ours = scene.report.map(|report| format!(" and sessions as {}:{}", report.uid, report.gid));
             let ours = ours.unwrap_or_else(|| " and sessions as somebody else".to_owned());
-            format!(
-                "the target runs as {}:{}{ours}, and that needs {}, {barred}",
-                it.uid,
-                it.gid,
-                instead(hindered.need)
-            )
+            format!("the target runs as {}:{}{ours}, and {}, {barred}", it.uid, it.gid, instead(hindered.need))
         }
         Hindrance::OtherFiles => {
             format!(
@@ -89,7 +87,7 @@ pub(super) fn cause(hindered: &Hindered<'_>, scene: &Scene<'_>) -> String {
             format!("this node allows attaching only with SYS_PTRACE (`kernel.yama.ptrace_scope` is {scope}), {barred}")
         }
         Hindrance::Module if is_of_target(hindered.need) => {
-            "AppArmor or SELinux keeps the debugger from the target: their profiles differ".to_owned()
+            "AppArmor or SELinux keeps the debugger from the target, since their profiles differ".to_owned()
         }
         Hindrance::Module => "AppArmor or SELinux refuses what the capabilities allow".to_owned(),
         Hindrance::UserNamespace => "not possible in a pod with `hostUsers: false`".to_owned(),
@@ -102,32 +100,33 @@ pub(super) fn cause(hindered: &Hindered<'_>, scene: &Scene<'_>) -> String {
 
 /// What a need takes where one is somebody else.
 fn instead(need: Need) -> &'static str {
-    if need == Need::TargetSignal { "KILL" } else { "SYS_PTRACE" }
+    if need == Need::TargetSignal { "signalling it needs KILL" } else { "looking into it needs SYS_PTRACE" }
 }
 
-/// What does not work.
-pub(super) fn effect(hindered: &Hindered<'_>) -> String {
-    let tool = hindered.tool;
-    let silent = SILENT.iter().find(|(name, _)| *name == tool.as_str());
-    match hindered.need {
-        Need::TargetRead => match silent {
-            Some((_, commands)) => format!("{commands} less than there is, and exits 0 all the same"),
-            None => format!("`{tool}` cannot read the target's files, environment and descriptors"),
-        },
-        Need::TargetAttach if refuses_own(&hindered.why) => format!("`{tool}` can neither attach nor trace a command"),
-        Need::TargetAttach => format!("`{tool}` cannot attach"),
-        Need::TargetSignal => format!("`{tool}` cannot send signals to the target"),
-        Need::TargetChroot => format!("`{tool}` cannot take the target's root directory as its own"),
-        Need::RawSocket => format!("`{tool}` gets no raw socket"),
-        Need::Ping => format!("`{tool}` cannot ping"),
-        Need::NetAdmin => format!("`{tool}` cannot change interfaces, addresses and routes"),
-        Need::LowPort => format!("`{tool}` cannot listen on ports below 1024"),
-        Need::Perf => format!("`{tool}` gets no performance events"),
-        Need::Bpf => format!("`{tool}` cannot load BPF programs"),
-        Need::KernelLog => format!("`{tool}` cannot read the kernel's log"),
-        Need::Namespaces => format!("`{tool}` can neither enter namespaces nor mount"),
-        Need::See | Need::Scratch => format!("`{tool}` does not work"),
+/// What does not work: who, and what they cannot do.
+pub(super) fn effect(hindered: &Hindered<'_>) -> (String, &'static str) {
+    let tool = format!("`{}`", hindered.tool);
+    let silent = SILENT.iter().find(|(name, _)| *name == hindered.tool.as_str());
+    if let (Need::TargetRead, Some((_, commands))) = (hindered.need, silent) {
+        return ((*commands).to_owned(), "may show less than there is, and exit 0 all the same");
     }
+    let cannot = match hindered.need {
+        Need::TargetRead => "cannot read the target's files, environment and descriptors",
+        Need::TargetAttach if refuses_own(&hindered.why) => "can neither attach nor trace a command",
+        Need::TargetAttach => "cannot attach",
+        Need::TargetSignal => "cannot send signals to the target",
+        Need::TargetChroot => "cannot run in the target's root directory",
+        Need::RawSocket => "cannot open raw sockets",
+        Need::Ping => "cannot ping",
+        Need::NetAdmin => "cannot change interfaces, addresses and routes",
+        Need::LowPort => "cannot listen on ports below 1024",
+        Need::Perf => "cannot get performance events",
+        Need::Bpf => "cannot load BPF programs",
+        Need::KernelLog => "cannot read the kernel's log",
+        Need::Namespaces => "can neither enter namespaces nor mount",
+        Need::See | Need::Scratch => "cannot work",
+    };
+    (tool, cannot)
 }
 
 fn refuses_own(why: &Hindrance) -> bool {
@@ -154,21 +153,40 @@ pub(super) fn still_works(needs: &BTreeMap<Name, Needs>, hindered: &[Hindered<'_
     (!works.is_empty()).then(|| format!("still works: {}", works.join(", ")))
 }
 
-/// What somebody could do where a level is too low.
+/// What somebody could do about it.
 pub(super) fn options(hindered: &[Hindered<'_>], scene: &Scene<'_>) -> Option<String> {
+    let all = |suits: fn(&Hindered<'_>) -> bool| hindered.iter().all(suits);
     let level = match scene.level {
-        _ if hindered.iter().any(|it| it.why == Hindrance::UserNamespace) => return None,
-        Level::Chosen => return Some("other privileges are chosen by other flags, or computed without any".to_owned()),
+        // What the node or the target refuses is not the namespace's to allow.
+        _ if !all(|it| privileges_help(&it.why)) => return None,
         Level::Exact | Level::Fewer => return None,
-        Level::Restricted if hindered.iter().all(|it| suits_baseline(it.need)) => "baseline",
+        Level::Chosen => return Some("without flags, privileges are computed from what the tools need".to_owned()),
+        Level::Restricted if all(suits_baseline) => "baseline",
         Level::Baseline | Level::Restricted => "privileged",
     };
     Some(format!(
-        "it would work where `pod-security.kubernetes.io/enforce` is `{level}`: that is a label of namespace `{}`, and a copy of the pod can be made in another one; nothing was added to the pod",
+        "it would work where the label `pod-security.kubernetes.io/enforce` is `{level}`: label namespace `{}` so, or debug a copy of the pod in another one",
         scene.namespace
     ))
 }
 
-fn suits_baseline(need: Need) -> bool {
-    is_of_target(need) || matches!(need, Need::RawSocket | Need::Ping | Need::LowPort)
+fn privileges_help(why: &Hindrance) -> bool {
+    match why {
+        Hindrance::Lacking(_)
+        | Hindrance::NotByDefault(_)
+        | Hindrance::Hidden
+        | Hindrance::HiddenOrModule
+        | Hindrance::MoreCapable(_)
+        | Hindrance::OtherUser(_)
+        | Hindrance::OtherFiles => true,
+        Hindrance::Yama(scope) => *scope < YAMA_NOBODY,
+        Hindrance::Module | Hindrance::UserNamespace | Hindrance::Sandbox(_) | Hindrance::Unseen => false,
+    }
+}
+
+/// Whether `baseline` would do, where sessions become the target and have the runtime's default capabilities.
+fn suits_baseline(hindered: &Hindered<'_>) -> bool {
+    let of_us = matches!(hindered.why, Hindrance::Lacking(_) | Hindrance::OtherUser(_));
+    let need = hindered.need;
+    of_us && (is_of_target(need) || matches!(need, Need::RawSocket | Need::Ping | Need::LowPort))
 }

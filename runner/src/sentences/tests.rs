@@ -1,5 +1,5 @@
 use super::*;
-use crate::privileges::{Attempts, Set, Wishes, candidates, testing};
+use crate::privileges::{Attempts, Wishes, candidates, testing};
 use crate::report::Seen;
 use serde_json::{Value, json};
 
@@ -45,7 +45,8 @@ fn said(tools: &str, report: &Report, level: Level, pod: Value) -> Said {
 fn text(title: &str, tools: &str, report: &Report, level: Level, pod: Value) -> String {
     let said = said(tools, report, level, pod);
     let mut lines: Vec<String> = said.notes.iter().map(|note| format!("  {note}")).collect();
-    lines.extend(said.missing.iter().map(|(tool, sentence)| format!("  no {tool}: {sentence}")));
+    let tools: Vec<&str> = said.missing.keys().map(Name::as_str).collect();
+    lines.extend((!tools.is_empty()).then(|| format!("  of no use: {}", tools.join(", "))));
     lines.extend(said.uid_differs.map(|differs| format!("  {}", second(report, differs))));
     format!("{title}\n{}", lines.join("\n"))
 }
@@ -62,8 +63,6 @@ fn what_falls_short_is_said_with_why_and_what_still_works() {
     let none = || json!({});
     let hidden = |it: &mut Seen| (it.dumpable, it.access) = (false, false);
     let locked = |it: &mut Seen| it.access = false;
-    let ptrace = Set::ALL.without(Set::of(["SYS_PTRACE"]));
-    assert!(!ptrace.is_empty());
     let cases = [
         text("baseline", TOOLS, &became(), Level::Baseline, none()),
         text("baseline, hidden", TOOLS, &seen(hidden, became()), Level::Baseline, none()),
@@ -88,6 +87,17 @@ fn what_falls_short_is_said_with_why_and_what_still_works() {
             Level::Baseline,
             none(),
         ),
+        text(
+            "baseline, root that may hide",
+            TOOLS,
+            &seen(
+                |it| (it.uid, it.permitted, it.access) = (0, 0xa804_25fb, false),
+                Report { uid: 0, gid: 0, ..became() },
+            ),
+            Level::Baseline,
+            none(),
+        ),
+        text("restricted, hidden", "lsof!target-read", &seen(hidden, is()), Level::Restricted, none()),
         text("restricted", TOOLS, &is(), Level::Restricted, none()),
         text(
             "restricted, another user",
@@ -161,9 +171,9 @@ fn what_falls_short_is_said_with_why_and_what_still_works() {
       namespace `web` allows baseline: tools run as the target's user 1000
     baseline, hidden
       namespace `web` allows baseline: tools run as the target's user 1000
-      the target hides itself from other processes (it is not dumpable), and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` shows less than there is, and exits 0 all the same, `strace` cannot attach
+      the target hides itself from other processes (it is not dumpable), and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
       still works: `dig`, `strace COMMAND`, `tcpdump`
-      no lsof: the target hides itself from other processes (it is not dumpable), and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` shows less than there is, and exits 0 all the same
+      of no use: lsof
     baseline, Yama 1
       namespace `web` allows baseline: tools run as the target's user 1000
       this node allows attaching only with SYS_PTRACE (`kernel.yama.ptrace_scope` is 1), which namespace `web` forbids: `strace` cannot attach
@@ -179,86 +189,101 @@ fn what_falls_short_is_said_with_why_and_what_still_works() {
       still works: `dig`, `lsof`, `tcpdump`
     baseline, CRI-O
       namespace `web` allows baseline: tools run as the target's user 1000
-      this node's runtime gives no SYS_CHROOT by default, and baseline forbids adding it: `ps` cannot take the target's root directory as its own
-      this node's runtime gives no NET_RAW by default, and baseline forbids adding it: `tcpdump` gets no raw socket
-      no ps: this node's runtime gives no SYS_CHROOT by default, and baseline forbids adding it: `ps` cannot take the target's root directory as its own
-      no tcpdump: this node's runtime gives no NET_RAW by default, and baseline forbids adding it: `tcpdump` gets no raw socket
+      this node's runtime gives no SYS_CHROOT by default, and baseline forbids adding it: `ps` cannot run in the target's root directory
+      this node's runtime gives no NET_RAW by default, and baseline forbids adding it: `tcpdump` cannot open raw sockets
+      of no use: ps, tcpdump
     baseline, target has more
       namespace `web` allows baseline: tools run as the target's user 0
-      the target has capabilities that the debugger has not (NET_ADMIN), and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` shows less than there is, and exits 0 all the same, `strace` cannot attach
+      the target has capabilities that the debugger has not (NET_ADMIN), and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
       still works: `dig`, `strace COMMAND`, `tcpdump`
-      no lsof: the target has capabilities that the debugger has not (NET_ADMIN), and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` shows less than there is, and exits 0 all the same
+      of no use: lsof
+    baseline, root that may hide
+      namespace `web` allows baseline: tools run as the target's user 0
+      the target hides itself from other processes (it is not dumpable), and looking into it needs SYS_PTRACE, which namespace `web` forbids, or AppArmor or SELinux keeps the debugger from it: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
+      still works: `dig`, `strace COMMAND`, `tcpdump`
+      of no use: lsof
+    restricted, hidden
+      namespace `web` allows restricted: tools run as the target's user 1000, without capabilities
+      the target hides itself from other processes (it is not dumpable), and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` may show less than there is, and exit 0 all the same
+      of no use: lsof
     restricted
       namespace `web` allows restricted: tools run as the target's user 1000, without capabilities
-      NET_RAW is needed, and namespace `web` allows only restricted: `tcpdump` gets no raw socket
+      NET_RAW would be needed, and namespace `web` allows only restricted: `tcpdump` cannot open raw sockets
       still works: `dig`, `lsof`, `strace`
-      no tcpdump: NET_RAW is needed, and namespace `web` allows only restricted: `tcpdump` gets no raw socket
+      of no use: tcpdump
     restricted, another user
-      the target runs as 1000:0 and sessions as 65532:65532, and that needs SYS_PTRACE, which namespace `web` forbids: `lsof` shows less than there is, and exits 0 all the same, `strace` cannot attach
-      NET_RAW is needed, and namespace `web` allows only restricted: `tcpdump` gets no raw socket
+      the target runs as 1000:0 and sessions as 65532:65532, and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
+      NET_RAW would be needed, and namespace `web` allows only restricted: `tcpdump` cannot open raw sockets
       still works: `dig`, `strace COMMAND`
-      no lsof: the target runs as 1000:0 and sessions as 65532:65532, and that needs SYS_PTRACE, which namespace `web` forbids: `lsof` shows less than there is, and exits 0 all the same
-      no tcpdump: NET_RAW is needed, and namespace `web` allows only restricted: `tcpdump` gets no raw socket
+      of no use: lsof, tcpdump
       the target runs as 1000:0, not 65532:65532: adding a second debug container
     restricted, another group
-      namespace `web` allows restricted: tools run as the target's user 1000, without capabilities
-      the target runs as 1000:0 and sessions as 1000:1000, and that needs SYS_PTRACE, which namespace `web` forbids: `lsof` shows less than there is, and exits 0 all the same
-      no lsof: the target runs as 1000:0 and sessions as 1000:1000, and that needs SYS_PTRACE, which namespace `web` forbids: `lsof` shows less than there is, and exits 0 all the same
+      the target runs as 1000:0 and sessions as 1000:1000, and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` may show less than there is, and exit 0 all the same
+      of no use: lsof
       the target runs as 1000:0, not 1000:1000: adding a second debug container
     restricted, root
-      the target runs as root, and namespace `web` allows no debug container to do so: `lsof` shows less than there is, and exits 0 all the same, `strace` cannot attach
-      NET_RAW is needed, and namespace `web` allows only restricted: `tcpdump` gets no raw socket
+      the target runs as root, and namespace `web` allows no debug container to do so: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
+      NET_RAW would be needed, and namespace `web` allows only restricted: `tcpdump` cannot open raw sockets
       still works: `dig`, `strace COMMAND`
-      no lsof: the target runs as root, and namespace `web` allows no debug container to do so: `lsof` shows less than there is, and exits 0 all the same
-      no tcpdump: NET_RAW is needed, and namespace `web` allows only restricted: `tcpdump` gets no raw socket
+      of no use: lsof, tcpdump
     restricted, ping
       namespace `web` allows restricted: tools run as the target's user 1000, without capabilities
-      NET_RAW is needed, and namespace `web` allows only restricted: `busybox` cannot ping
+      NET_RAW would be needed, and namespace `web` allows only restricted: `busybox` cannot ping
       still works: the rest of `busybox`
     exact, another profile
-      AppArmor or SELinux keeps the debugger from the target: their profiles differ: `lsof` shows less than there is, and exits 0 all the same, `strace` cannot attach
+      AppArmor or SELinux keeps the debugger from the target, since their profiles differ: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
       still works: `dig`, `strace COMMAND`, `tcpdump`
-      no lsof: AppArmor or SELinux keeps the debugger from the target: their profiles differ: `lsof` shows less than there is, and exits 0 all the same
+      of no use: lsof
     exact, sandbox
-      the pod's runtime class `gvisor` seems to be a sandbox, whose own kernel refuses this: `tcpdump` gets no raw socket
+      the pod's runtime class `gvisor` seems to be a sandbox, whose own kernel refuses this: `tcpdump` cannot open raw sockets
       still works: `dig`, `lsof`, `strace`
-      no tcpdump: the pod's runtime class `gvisor` seems to be a sandbox, whose own kernel refuses this: `tcpdump` gets no raw socket
+      of no use: tcpdump
     exact, raw sockets refused
-      AppArmor or SELinux refuses what the capabilities allow: `tcpdump` gets no raw socket
+      AppArmor or SELinux refuses what the capabilities allow: `tcpdump` cannot open raw sockets
       still works: `dig`, `lsof`, `strace`
-      no tcpdump: AppArmor or SELinux refuses what the capabilities allow: `tcpdump` gets no raw socket
+      of no use: tcpdump
     exact, user namespace
-      not possible in a pod with `hostUsers: false`: `bpftool` cannot load BPF programs, `dmesg` cannot read the kernel's log
-      no bpftool: not possible in a pod with `hostUsers: false`: `bpftool` cannot load BPF programs
-      no dmesg: not possible in a pod with `hostUsers: false`: `dmesg` cannot read the kernel's log
+      not possible in a pod with `hostUsers: false`: `bpftool` cannot load BPF programs; `dmesg` cannot read the kernel's log
+      of no use: bpftool, dmesg
     exact, nothing is seen
-      no process of container `app` is visible: `lsof` shows less than there is, and exits 0 all the same, `strace` cannot attach
+      no process of container `app` is visible: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
       still works: `dig`, `strace COMMAND`, `tcpdump`
-      no lsof: no process of container `app` is visible: `lsof` shows less than there is, and exits 0 all the same
+      of no use: lsof
     fewer
-      the target runs as 1000:0 and sessions as 0:0, and that needs SYS_PTRACE, which a policy of the cluster refuses: `strace` cannot attach
+      the target runs as 1000:0 and sessions as 0:0, and looking into it needs SYS_PTRACE, which a policy of the cluster refuses: `strace` cannot attach
       still works: `ip`, `strace COMMAND`
     chosen, SYS_PTRACE and nothing to read with
-      the target's files and descriptors are another user's, and reading them needs DAC_READ_SEARCH, which this container was not given: `htop` shows less than there is, and exits 0 all the same, `lsof` shows less than there is, and exits 0 all the same
-      the target runs as 1000:0 and sessions as 0:0, and that needs KILL, which this container was not given: `htop` cannot send signals to the target
+      the target's files and descriptors are another user's, and reading them needs DAC_READ_SEARCH, which this container was not given: `htop`, `lsof` may show less than there is, and exit 0 all the same
+      the target runs as 1000:0 and sessions as 0:0, and signalling it needs KILL, which this container was not given: `htop` cannot send signals to the target
       still works: the rest of `htop`
-      no lsof: the target's files and descriptors are another user's, and reading them needs DAC_READ_SEARCH, which this container was not given: `lsof` shows less than there is, and exits 0 all the same
+      of no use: lsof
     chosen, host network
-      NET_ADMIN is needed, which this container was not given: `ip` cannot change interfaces, addresses and routes
-      NET_BIND_SERVICE is needed, which this container was not given: `nc` cannot listen on ports below 1024
-      PERFMON, SYS_PTRACE is needed, which this container was not given: `perf` gets no performance events
-      no ip: NET_ADMIN is needed, which this container was not given: `ip` cannot change interfaces, addresses and routes
-      no nc: NET_BIND_SERVICE is needed, which this container was not given: `nc` cannot listen on ports below 1024
-      no perf: PERFMON, SYS_PTRACE is needed, which this container was not given: `perf` gets no performance events
+      NET_ADMIN would be needed, which this container was not given: `ip` cannot change interfaces, addresses and routes
+      NET_BIND_SERVICE would be needed, which this container was not given: `nc` cannot listen on ports below 1024
+      PERFMON, SYS_PTRACE would be needed, which this container was not given: `perf` cannot get performance events
+      of no use: ip, nc, perf
     ");
 }
 
 #[test]
 fn a_command_whose_tool_is_of_no_use_is_an_error() {
-    let said = said(TOOLS, &is(), Level::Restricted, json!({}));
-    let fault = |tool: &str| said.fault(&Name::parse(tool).unwrap()).map(|fault| fault.to_string());
-    assert_eq!(fault("strace"), None);
-    insta::assert_snapshot!(fault("tcpdump").unwrap(), @"NET_RAW is needed, and namespace `web` allows only restricted: `tcpdump` gets no raw socket");
+    let mut hidden = is();
+    hidden.target = hidden.target.map(|seen| Seen { dumpable: false, access: false, ..seen });
+    let tools = "lsof!target-read strace?target-attach perf!perf,raw-socket tcpdump!raw-socket";
+    let said = said(tools, &hidden, Level::Restricted, json!({}));
+    let lines = said.missing.iter().map(|(tool, short)| format!("{tool}\n{short}\nhint: {}", short.hint().unwrap()));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+    lsof
+    the target hides itself from other processes (it is not dumpable), and looking into it needs SYS_PTRACE, which namespace `web` forbids: `lsof` may show less than there is, and exit 0 all the same
+    hint: it would work where the label `pod-security.kubernetes.io/enforce` is `privileged`: label namespace `web` so, or debug a copy of the pod in another one
+    perf
+    NET_RAW would be needed, and namespace `web` allows only restricted: `perf` cannot open raw sockets
+    PERFMON, SYS_PTRACE would be needed, and namespace `web` allows only restricted: `perf` cannot get performance events
+    hint: it would work where the label `pod-security.kubernetes.io/enforce` is `privileged`: label namespace `web` so, or debug a copy of the pod in another one
+    tcpdump
+    NET_RAW would be needed, and namespace `web` allows only restricted: `tcpdump` cannot open raw sockets
+    hint: it would work where the label `pod-security.kubernetes.io/enforce` is `baseline`: label namespace `web` so, or debug a copy of the pod in another one
+    ");
 }
 
 #[test]
@@ -279,14 +304,14 @@ fn what_is_known_beforehand_is_refused_with_what_can_be_done() {
     ];
     insta::assert_snapshot!(cases.join("\n"), @r"
     mtr!raw-socket tcpdump!raw-socket
-      NET_RAW is needed, and namespace `web` allows only restricted: `mtr` gets no raw socket, `tcpdump` gets no raw socket
-      hint: it would work where `pod-security.kubernetes.io/enforce` is `baseline`: that is a label of namespace `web`, and a copy of the pod can be made in another one; nothing was added to the pod
+      NET_RAW would be needed, and namespace `web` allows only restricted: `mtr`, `tcpdump` cannot open raw sockets
+      hint: it would work where the label `pod-security.kubernetes.io/enforce` is `baseline`: label namespace `web` so, or debug a copy of the pod in another one
     lsof!target-read
-      the target runs as root, and namespace `web` allows no debug container to do so: `lsof` shows less than there is, and exits 0 all the same
-      hint: it would work where `pod-security.kubernetes.io/enforce` is `baseline`: that is a label of namespace `web`, and a copy of the pod can be made in another one; nothing was added to the pod
+      the target runs as root, and namespace `web` allows no debug container to do so: `lsof` may show less than there is, and exit 0 all the same
+      hint: it would work where the label `pod-security.kubernetes.io/enforce` is `baseline`: label namespace `web` so, or debug a copy of the pod in another one
     ip!net-admin
-      NET_ADMIN is needed, and namespace `web` allows only restricted: `ip` cannot change interfaces, addresses and routes
-      hint: it would work where `pod-security.kubernetes.io/enforce` is `privileged`: that is a label of namespace `web`, and a copy of the pod can be made in another one; nothing was added to the pod
+      NET_ADMIN would be needed, and namespace `web` allows only restricted: `ip` cannot change interfaces, addresses and routes
+      hint: it would work where the label `pod-security.kubernetes.io/enforce` is `privileged`: label namespace `web` so, or debug a copy of the pod in another one
     dmesg!kernel-log
       not possible in a pod with `hostUsers: false`: `dmesg` cannot read the kernel's log
       hint: none

@@ -19,12 +19,13 @@ const OWN: [&str; 8] = [
 /// How names of such variables begin.
 const OWN_PREFIXES: [&str; 2] = ["KITBAG_", "LD_"];
 
-/// The variable that says where programs are, and what our images say: a whole config map may hold one too, and what
-/// stands in `env` comes before that.
+/// Where the programs of our images are: a whole config map may hold such a variable too, and what stands in `env` comes
+/// before that.
 const PATH: (&str, &str) = ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 
 /// Adds the variables in their order, since one may be made of earlier ones, and a note on those that are left out.
-pub(super) fn share(container: &Container, shared: &mut Shared) {
+/// `finds`: the image is one of ours, whose programs are found so.
+pub(super) fn share(container: &Container, finds: bool, shared: &mut Shared) {
     let mut ours = Vec::new();
     let mut left_out: Vec<&str> = Vec::new();
     for variable in container.env.iter().flatten() {
@@ -37,7 +38,7 @@ pub(super) fn share(container: &Container, shared: &mut Shared) {
         }
     }
     shared.env_from = container.env_from.iter().flatten().map(optional).collect();
-    if !shared.env_from.is_empty() {
+    if finds && !shared.env_from.is_empty() {
         let (name, value) = PATH;
         shared.env.push(EnvVar { name: name.to_owned(), value: Some(value.to_owned()), ..EnvVar::default() });
     }
@@ -127,7 +128,7 @@ mod tests {
                 { "secretRef": { "name": "keys", "optional": false } },
             ],
         });
-        share(&serde_json::from_value(container).unwrap(), &mut shared);
+        share(&serde_json::from_value(container).unwrap(), true, &mut shared);
         let lines = shared.env.iter().map(|variable| serde_json::to_string(variable).unwrap());
         let lines = lines.chain(shared.env_from.iter().map(|source| serde_json::to_string(source).unwrap()));
         let lines: Vec<String> = lines.chain(shared.notes).collect();
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn nothing_is_said_of_nothing() {
         let mut shared = Shared::default();
-        share(&serde_json::from_value(json!({ "name": "app" })).unwrap(), &mut shared);
+        share(&serde_json::from_value(json!({ "name": "app" })).unwrap(), true, &mut shared);
         assert_eq!(shared, Shared::default());
     }
 }

@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::{Container, VolumeMount};
 use super::Shared;
 
 /// Directories of our image that nothing may lie on: over their names there would be the target's files.
-const AT: [&str; 6] = ["/", "/etc", "/tmp", "/usr", "/usr/share", "/root"];
+const AT: [&str; 6] = ["/", "/etc", "/tmp", "/usr", "/usr/local", "/usr/share"];
 
-/// Directories of our image, of the runtime and of the kernel that nothing may lie on or in.
-const IN: [&str; 19] = [
+/// What of our image, the runtime and the kernel nothing may lie on or in, and where our programs are looked for.
+const IN: [&str; 21] = [
     "/bin",
     "/dev",
     "/etc/group",
@@ -26,6 +26,8 @@ const IN: [&str; 19] = [
     "/tmp/.kitbag-target",
     "/usr/bin",
     "/usr/lib",
+    "/usr/local/bin",
+    "/usr/local/sbin",
     "/usr/sbin",
     "/usr/share/kitbag",
     "/usr/share/licenses",
@@ -121,7 +123,9 @@ mod tests {
             ("/", false),
             ("/usr", false),
             ("/usr/", false),
-            ("/usr/local", true),
+            ("/usr/local", false),
+            ("/usr/local/bin", false),
+            ("/usr/local/share/app", true),
             ("/usr/bin", false),
             ("/usr/bin/app", false),
             ("/usr/binaries", true),
@@ -144,8 +148,7 @@ mod tests {
             ("/sys/fs/cgroup", false),
             ("/target", false),
             ("/targets", true),
-            ("/root", false),
-            ("/root/.aws", true),
+            ("/root", true),
             ("/app", true),
         ] {
             let shared = shared(&json!([{ "name": "v", "mountPath": path }]));
