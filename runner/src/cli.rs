@@ -79,7 +79,10 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Completion(arguments) => commands::completion::run(&arguments),
         Command::Man(_) => commands::man::run(),
         Command::Complete(arguments) => commands::completion::complete(arguments).await,
-        Command::List(_) | Command::Attach(_) | Command::End(_) | Command::Rbac(_) => Ok(0),
+        Command::List(arguments) => commands::list::run(&arguments).await,
+        Command::Attach(arguments) => commands::attach::run(&arguments).await,
+        Command::End(arguments) => commands::end::run(&arguments).await,
+        Command::Rbac(arguments) => commands::rbac::run(&arguments),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use kube::client::ClientBuilder;
 use kube::config::{
@@ -13,6 +14,7 @@ use tower::timeout::TimeoutLayer;
 
 use crate::cli::Common;
 use crate::error::{Error, root_cause};
+use crate::requests::Tell;
 
 /// The name of what flags say and no kubeconfig does.
 const BY_FLAGS: &str = "kubectl-kitbag";
@@ -27,21 +29,22 @@ pub(crate) struct Cluster {
     pub(crate) user: Option<String>,
 }
 
-/// Connects.
+/// Connects. Each request is told with the time since `since`, if there is one.
 ///
 /// # Errors
 /// [`Error::Kubeconfig`] where nothing says to what, or what does cannot be read.
-pub(crate) async fn connect(flags: &Common) -> Result<Cluster, Error> {
+pub(crate) async fn connect(flags: &Common, since: Option<Instant>) -> Result<Cluster, Error> {
     let (mut config, user) = config(flags).await?;
     let namespace = flags.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let fault = |error: kube::Error| Error::Kubeconfig(root_cause(&error));
+    let tell = Tell { since };
     let client = if flags.request_timeout.is_zero() {
-        Client::try_from(config).map_err(fault)?
+        ClientBuilder::try_from(config).map_err(fault)?.with_layer(&tell).build()
     } else {
         // To the beginning of the answer: a watch and a session may then be silent for as long as they like.
         config.connect_timeout = Some(flags.request_timeout);
         let builder = ClientBuilder::try_from(config).map_err(fault)?;
-        builder.with_layer(&TimeoutLayer::new(flags.request_timeout)).build()
+        builder.with_layer(&TimeoutLayer::new(flags.request_timeout)).with_layer(&tell).build()
     };
     Ok(Cluster { client, namespace, user })
 }

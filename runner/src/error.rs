@@ -5,10 +5,11 @@ use std::io;
 use kitbag_toolsets::catalog::CatalogErrors;
 
 use crate::access::AccessError;
-use crate::found::FoundError;
 use crate::cli::UsageError;
+use crate::found::FoundError;
 use crate::image::ImageError;
 use crate::refusal::Refusal;
+use crate::sentences::Short;
 use crate::session::SessionError;
 use crate::target::TargetError;
 use crate::tools::ToolsError;
@@ -44,6 +45,9 @@ pub enum Error {
     /// The container did not start.
     #[error(transparent)]
     Wait(#[from] WaitError),
+    /// What is wanted would not work.
+    #[error(transparent)]
+    Short(#[from] Short),
     /// There is no debug container to use.
     #[error(transparent)]
     Found(#[from] FoundError),
@@ -166,6 +170,7 @@ impl Error {
             Self::Refused(refusal) => refusal.kind(),
             Self::Unreachable(_) => Kind::Cluster,
             Self::Wait(error) => error.kind(),
+            Self::Short(_) => Kind::Policy,
             Self::Found(error) => error.kind(),
             Self::Session(_) => Kind::Session,
             Self::Catalog(_) | Self::Runtime(_) | Self::Output(_) => Kind::Internal,
@@ -186,6 +191,7 @@ impl Error {
             Self::Refused(refusal) => refusal.hint(),
             Self::Unreachable(_) => Some("check the cluster's address: `kubectl config view --minify`".to_owned()),
             Self::Wait(error) => error.hint(),
+            Self::Short(error) => error.hint(),
             Self::Session(error) => error.hint(),
         }
     }

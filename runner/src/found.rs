@@ -197,7 +197,8 @@ pub fn command(debugger: &Debugger, command: &[String], catalog: &Catalog) -> Re
 pub async fn ask_activity(client: &Client, found: &mut [Found]) {
     let running = found.iter_mut().filter(|it| it.debugger.state == Condition::Running).take(ASKED);
     let answers = running.map(|it| async move {
-        let place = place(client, &it.namespace, &it.pod, &it.debugger);
+        let (namespace, pod, container) = (it.namespace.clone(), it.pod.clone(), it.debugger.name.clone());
+        let place = Place { client: client.clone(), namespace, pod, container };
         if let Ok(Ok(answer)) = timeout(ANSWER, ask(&place, &["status"])).await {
             it.activity = answer.parse().ok();
         }
@@ -209,26 +210,25 @@ pub async fn ask_activity(client: &Client, found: &mut [Found]) {
 ///
 /// # Errors
 /// [`FoundError::NotEnded`], or what the API server refuses.
-pub async fn end(client: &Client, namespace: &str, pod: &str, debugger: &Debugger) -> Result<Ending, Error> {
-    let place = place(client, namespace, pod, debugger);
-    let asked = ask(&place, &["end"]).await;
+pub async fn end(place: &Place) -> Result<Ending, Error> {
+    let asked = ask(place, &["end"]).await;
     // What was asked may have been taken along before it could answer: then only the pod knows.
     if let Err(error @ (Error::Refused(_) | Error::Unreachable(_))) = asked {
         return Err(error);
     }
-    match ending(&place, END).await? {
+    match ending(place, END).await? {
         Some(ending) => Ok(ending),
-        None => Err(FoundError::NotEnded { pod: pod.to_owned(), container: debugger.name.clone() }.into()),
+        None => Err(FoundError::NotEnded { pod: place.pod.clone(), container: place.container.clone() }.into()),
     }
 }
 
 /// Where the container's sessions run.
 #[must_use]
-pub fn place(client: &Client, namespace: &str, pod: &str, debugger: &Debugger) -> Place {
+pub fn place(client: &Client, namespace: &str, pod: &Pod, debugger: &Debugger) -> Place {
     Place {
         client: client.clone(),
         namespace: namespace.to_owned(),
-        pod: pod.to_owned(),
+        pod: pod.metadata.name.clone().unwrap_or_default(),
         container: debugger.name.clone(),
     }
 }

@@ -30,19 +30,20 @@ pub struct Added {
     pub index: usize,
 }
 
-/// Adds the first of `candidates` that is taken. After each refusal, `next` says which to try then, if any. All have the
-/// same name, which no container of the pod has.
+/// Adds the first of `candidates` that is taken, beginning with number `first`. After each refusal, `next` says which to
+/// try then, if any. All have the same name, which no container of the pod has.
 ///
 /// # Errors
-/// The refusal that explains most.
+/// The refusal that explains most; what `next` makes of it, if that is an error.
 pub async fn add(
     pods: &Api<Pod>,
     pod: &str,
     candidates: &[EphemeralContainer],
-    next: impl FnMut(usize, &Refusal) -> Option<usize>,
+    first: usize,
+    next: impl FnMut(usize, &Refusal) -> Result<Option<usize>, Error>,
     asked: Asked<'_>,
 ) -> Result<Added, Error> {
-    first_taken(pods, pod, candidates, next, asked, false).await
+    first_taken(pods, pod, candidates, first, next, asked, false).await
 }
 
 /// As [`add`], but for trial: the server judges and changes nothing.
@@ -53,29 +54,31 @@ pub async fn dry_run(
     pods: &Api<Pod>,
     pod: &str,
     candidates: &[EphemeralContainer],
-    next: impl FnMut(usize, &Refusal) -> Option<usize>,
+    first: usize,
+    next: impl FnMut(usize, &Refusal) -> Result<Option<usize>, Error>,
     asked: Asked<'_>,
 ) -> Result<Added, Error> {
-    first_taken(pods, pod, candidates, next, asked, true).await
+    first_taken(pods, pod, candidates, first, next, asked, true).await
 }
 
 async fn first_taken(
     pods: &Api<Pod>,
     pod: &str,
     candidates: &[EphemeralContainer],
-    mut next: impl FnMut(usize, &Refusal) -> Option<usize>,
+    first: usize,
+    mut next: impl FnMut(usize, &Refusal) -> Result<Option<usize>, Error>,
     asked: Asked<'_>,
     dry_run: bool,
 ) -> Result<Added, Error> {
     let mut refusals = Vec::new();
-    let mut index = 0;
+    let mut index = first;
     // Each at most once, whatever `next` says.
     let mut left: Vec<Option<&EphemeralContainer>> = candidates.iter().map(Some).collect();
     while let Some(candidate) = left.get_mut(index).and_then(Option::take) {
         match surely(pods, pod, candidate, dry_run).await.map_err(|error| explain(&error, asked)) {
             Ok(pod) => return Ok(Added { pod, index }),
             Err(Error::Refused(refusal)) => {
-                let then = next(index, &refusal);
+                let then = next(index, &refusal)?;
                 refusals.push(refusal);
                 let Some(then) = then else { break };
                 index = then;

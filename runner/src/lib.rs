@@ -23,6 +23,7 @@ pub mod rbac;
 pub mod reentry;
 pub mod refusal;
 pub mod report;
+mod requests;
 pub mod sentences;
 pub mod session;
 pub mod target;

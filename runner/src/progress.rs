@@ -1,5 +1,6 @@
 //! What is said while something is done: on stderr, never on stdout, which is the command's.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// Says what happens, and with `--verbose` when.
@@ -7,7 +8,9 @@ use std::time::{Duration, Instant};
 pub struct Progress {
     verbose: bool,
     start: Instant,
-    last: Instant,
+    last: Cell<Instant>,
+    /// Before each line, where several things are done at once.
+    prefix: String,
 }
 
 impl Progress {
@@ -15,33 +18,51 @@ impl Progress {
     #[must_use]
     pub fn new(verbose: bool) -> Self {
         let now = Instant::now();
-        Self { verbose, start: now, last: now }
+        Self { verbose, start: now, last: Cell::new(now), prefix: String::new() }
+    }
+
+    /// The same clock for one of several things, whose lines begin with its name.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Self {
+        Self { verbose: self.verbose, start: self.start, last: self.last.clone(), prefix: format!("{name}: ") }
+    }
+
+    /// Since when times count, if they are told at all.
+    #[must_use]
+    pub fn clock(&self) -> Option<Instant> {
+        self.verbose.then_some(self.start)
     }
 
     /// A line for everybody.
     pub fn say(&self, text: &str) {
-        eprintln!("{text}");
+        for line in text.lines() {
+            eprintln!("{}{line}", self.prefix);
+        }
     }
 
     /// A step that is done, for those who asked.
-    pub fn done(&mut self, text: &str) {
+    pub fn done(&self, text: &str) {
         let now = Instant::now();
-        if self.verbose {
-            eprintln!("{}", line(now - self.start, now - self.last, text));
-        }
-        self.last = now;
+        let before = self.last.replace(now);
+        self.tell(now, Some(now - before), text);
     }
 
     /// A moment that has passed, for those who asked.
     pub fn note(&self, moment: Instant, text: &str) {
+        self.tell(moment, Some(moment.saturating_duration_since(self.last.get())), text);
+    }
+
+    fn tell(&self, moment: Instant, step: Option<Duration>, text: &str) {
         if self.verbose {
-            eprintln!("{}", line(moment - self.start, moment - self.last, text));
+            self.say(&line(moment - self.start, step, text));
         }
     }
 }
 
-fn line(total: Duration, step: Duration, text: &str) -> String {
-    format!("{:>6.3} s  +{:.3}  {text}", total.as_secs_f64(), step.as_secs_f64())
+/// A line with the time since the start, and how long a step took.
+pub(crate) fn line(total: Duration, step: Option<Duration>, text: &str) -> String {
+    let step = step.map(|step| format!("+{:.3}", step.as_secs_f64())).unwrap_or_default();
+    format!("{:>6.3} s  {step:<6}  {text}", total.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -50,7 +71,8 @@ mod tests {
 
     #[test]
     fn times_stand_in_columns() {
-        let line = line(Duration::from_millis(1234), Duration::from_millis(56), "pod `shop`");
-        assert_eq!(line, " 1.234 s  +0.056  pod `shop`");
+        let total = Duration::from_millis(1234);
+        assert_eq!(line(total, Some(Duration::from_millis(56)), "pod `shop`"), " 1.234 s  +0.056  pod `shop`");
+        assert_eq!(line(total, None, "api: GET"), " 1.234 s          api: GET");
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::access::rules::{Doing, Rule, Without};
 
-/// The Role as YAML, with what each rule is for.
+/// The Role as YAML, with what each rule is for; for all namespaces it is a ClusterRole.
 #[must_use]
-pub fn role(doing: Doing, namespace: &str) -> String {
+pub fn role(doing: Doing, namespace: Option<&str>) -> String {
     let name = match doing {
         Doing::Debug(_) => "debug",
         Doing::List(_) => "list",
@@ -12,8 +12,12 @@ pub fn role(doing: Doing, namespace: &str) -> String {
         Doing::End(_) => "end",
     };
     let rules: String = doing.rules().iter().map(commented).collect();
+    let (kind, namespace) = match namespace {
+        Some(namespace) => ("Role", format!("  namespace: {namespace}\n")),
+        None => ("ClusterRole", String::new()),
+    };
     format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: kitbag-{name}\n  namespace: {namespace}\nrules:\n{rules}"
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: kitbag-{name}\n{namespace}rules:\n{rules}"
     )
 }
 
@@ -32,11 +36,12 @@ fn commented(rule: &Rule) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::rules::{Found, Workload};
+    use crate::access::rules::Found;
+    use crate::target::Workload;
 
     #[test]
     fn the_role_for_debugging_a_pod() {
-        insta::assert_snapshot!(role(Doing::Debug(Found::Pod), "web"), @r#"
+        insta::assert_snapshot!(role(Doing::Debug(Found::Pod), Some("web")), @r#"
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
@@ -74,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_workload_is_read_in_its_own_group() {
-        insta::assert_snapshot!(role(Doing::Attach(Found::Of(Workload::Deployment)), "web"), @r#"
+        insta::assert_snapshot!(role(Doing::Attach(Found::Of(Workload::Deployment)), Some("web")), @r#"
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
@@ -98,13 +103,28 @@ mod tests {
 
     #[test]
     fn the_other_commands_need_less() {
-        let roles = [Doing::List(Found::Pods), Doing::End(Found::Pod)].map(|doing| role(doing, "web"));
+        let list = Doing::List(Found::Pods);
+        let roles = [role(list, Some("web")), role(list, None), role(Doing::End(Found::Pod), Some("web"))];
         insta::assert_snapshot!(roles.join("---\n"), @r#"
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
           name: kitbag-list
           namespace: web
+        rules:
+          # finds the pods that are meant
+          - apiGroups: [""]
+            resources: ["pods"]
+            verbs: ["list"]
+          # optional: asks the debug containers how many sessions they have, and how long they have been idle; without it that is not shown
+          - apiGroups: [""]
+            resources: ["pods/exec"]
+            verbs: ["create", "get"]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRole
+        metadata:
+          name: kitbag-list
         rules:
           # finds the pods that are meant
           - apiGroups: [""]

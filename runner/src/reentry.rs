@@ -61,8 +61,8 @@ pub struct Wanted<'a> {
     pub target: &'a str,
     /// The tools that are needed.
     pub tools: &'a [Name],
-    /// Whether these privileges are enough.
-    pub covers: &'a dyn Fn(&SecurityContext) -> bool,
+    /// Whether it will do otherwise: its privileges, its image.
+    pub fits: &'a dyn Fn(&Debugger) -> bool,
 }
 
 /// All of the pod's debug containers that are ours, the newest first.
@@ -96,7 +96,7 @@ pub fn fitting<'a>(running: &'a [Debugger], wanted: &Wanted<'_>, now: Timestamp)
             && !it.attached
             && it.target == wanted.target
             && wanted.tools.iter().all(|tool| it.tools.iter().any(|(has, _)| has == tool))
-            && (wanted.covers)(&it.context)
+            && (wanted.fits)(it)
             && it.lasts(RESERVE, now)
     };
     running.iter().find(fits)

@@ -33,7 +33,7 @@ pub use ask::ask;
 pub use ending::{Ending, ending};
 pub use error::SessionError;
 pub use output::{Captured, Output};
-pub use wanted::{Pace, Streams, Terminal, Wanted};
+pub use wanted::{PATIENCE, Pace, Streams, Terminal, Wanted};
 
 use connect::{Stdin, To, connect};
 use output::Writer;
@@ -171,7 +171,7 @@ async fn converse(
         signals: signals::signals().map_err(SessionError::Terminal)?,
         sizes: if tty { signals::sizes().map_err(SessionError::Terminal)? } else { stream::pending().boxed() },
         prompt: tty || !stdin,
-        pace: wanted.pace,
+        pace: Pace { beat: wanted.beat(), ..wanted.pace },
     };
     let result = pump::talk(socket, ours, &mut seen, opened).await;
     drop(raw);

@@ -79,14 +79,36 @@ impl Request {
         Ok(Self { path, command: command.to_vec(), interactive: false })
     }
 
+    /// The tool that the command runs. None for a shell, in which a person may use any, and for what no tool provides.
+    #[must_use]
+    pub fn tool(&self, catalog: &Catalog) -> Option<Name> {
+        let program = self.command.first()?;
+        let program = program.rsplit('/').next().unwrap_or(program);
+        let is_shell = program == SHELL || provider(SHELL, catalog).is_some_and(|tool| tool.as_str() == program);
+        provider(program, catalog).filter(|_| !is_shell)
+    }
+
+    /// The tools among those of the image that the user named; the shell that comes along for a prompt is not among them.
+    /// None where the catalog does not know them all.
+    #[must_use]
+    pub fn named(tools: &[String], catalog: &Catalog) -> Option<ToolSet> {
+        resolve(&ImagePath::from_names(tools.iter().map(String::as_str)).ok()?, catalog)
+    }
+
     /// The tool that would have provided a command that was not found, where the image has it not.
     #[must_use]
     pub fn missing_tool(&self, catalog: &Catalog) -> Option<Name> {
         let program = self.command.first().filter(|program| !program.contains('/'))?;
-        let tool = catalog.tools().find(|tool| tool.commands.iter().any(|command| command == program))?;
-        let there = resolve(&self.path, catalog).is_some_and(|set| set.contains(tool.name.as_str()));
-        (!there).then(|| tool.name.clone())
+        let tool = provider(program, catalog)?;
+        let there = resolve(&self.path, catalog).is_some_and(|set| set.contains(tool.as_str()));
+        (!there).then_some(tool)
     }
+}
+
+/// The tool that has this command.
+fn provider(command: &str, catalog: &Catalog) -> Option<Name> {
+    let provides = |tool: &&kitbag_toolsets::Recipe| tool.commands.iter().any(|known| known == command);
+    catalog.tools().find(provides).map(|tool| tool.name.clone())
 }
 
 /// The tools of `path`, where the catalog that is compiled in knows all of them.

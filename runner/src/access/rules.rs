@@ -1,6 +1,8 @@
 //! What each command needs of the API, in RBAC's terms: the one table, which is checked before a pod is touched and
 //! printed by `rbac`.
 
+use crate::target::{Reference, Workload};
+
 /// A permission, and what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -51,18 +53,6 @@ pub enum Found {
     Pods,
     /// By what it belongs to.
     Of(Workload),
-}
-
-/// What a pod belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "these are Kubernetes' own kinds")]
-pub enum Workload {
-    Deployment,
-    StatefulSet,
-    DaemonSet,
-    ReplicaSet,
-    Job,
-    Service,
 }
 
 const POD: Rule = Rule {
@@ -127,7 +117,7 @@ pub const TRACE: Rule = Rule {
 
 /// The pod's events are read.
 pub const EVENTS: Rule = Rule {
-    verbs: &["list"],
+    verbs: &["list", "watch"],
     why: "tells what the node says when a debug container does not start",
     without: Without::Loses("that is not shown"),
     ..TRACE
@@ -141,33 +131,44 @@ impl Doing {
             Self::Debug(found) => [found.rules().as_slice(), &[ADD, EXEC, WATCH, TRACE, EVENTS]].concat(),
             Self::List(found) => [found.rules().as_slice(), &[STATUS]].concat(),
             Self::Attach(found) => [found.rules().as_slice(), &[ENTER]].concat(),
-            Self::End(found) => [found.rules().as_slice(), &[ENTER, WATCH]].concat(),
+            Self::End(Found::Pod) => vec![POD, ENTER, WATCH],
+            Self::End(found) => [found.rules().as_slice(), &[ENTER, POD, WATCH]].concat(),
         }
     }
 }
 
 impl Found {
+    /// How what `reference` means is found.
+    #[must_use]
+    pub fn of(reference: &Reference) -> Self {
+        match reference {
+            Reference::Selector(_) => Self::Pods,
+            Reference::Object { kind: Workload::Pod, .. } => Self::Pod,
+            Reference::Object { kind, .. } => Self::Of(*kind),
+        }
+    }
+
     fn rules(self) -> Vec<Rule> {
         match self {
             Self::Pod => vec![POD],
             Self::Pods => vec![PODS],
-            Self::Of(workload) => vec![workload.rule(), PODS],
+            Self::Of(kind) => vec![owner(kind), PODS],
         }
     }
 }
 
-impl Workload {
-    const fn rule(self) -> Rule {
-        let (group, resource) = match self {
-            Self::Deployment => ("apps", "deployments"),
-            Self::StatefulSet => ("apps", "statefulsets"),
-            Self::DaemonSet => ("apps", "daemonsets"),
-            Self::ReplicaSet => ("apps", "replicasets"),
-            Self::Job => ("batch", "jobs"),
-            Self::Service => ("", "services"),
-        };
-        Rule { group, resource, of_the_pod: false, why: "reads which pods belong to it", ..POD }
-    }
+/// What a pod belongs to is read.
+const fn owner(kind: Workload) -> Rule {
+    let (group, resource) = match kind {
+        Workload::Pod => ("", "pods"),
+        Workload::Deployment => ("apps", "deployments"),
+        Workload::StatefulSet => ("apps", "statefulsets"),
+        Workload::DaemonSet => ("apps", "daemonsets"),
+        Workload::ReplicaSet => ("apps", "replicasets"),
+        Workload::Job => ("batch", "jobs"),
+        Workload::Service => ("", "services"),
+    };
+    Rule { group, resource, of_the_pod: false, why: "reads which pods belong to it", ..POD }
 }
 
 impl Rule {

@@ -4,12 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueHint};
+use kitbag_toolsets::ImagePath;
 
 use super::common::Common;
 use super::usage::UsageError;
-use super::values::{self, DryRun, Format, Profile, User};
-use crate::image::Registry;
+use super::values::{self, DryRun, Format};
+use crate::image::{self, Registry};
+use crate::plan::Custom;
+use crate::privileges::{Capability, Profile, Wishes};
 use crate::target::Reference;
+use crate::tools::ToolsError;
+use crate::user::User;
 
 /// Opens a session with tools beside a container of a pod.
 ///
@@ -47,6 +52,9 @@ pub(crate) struct Debug {
     /// How long the container stays at the most.
     #[arg(long, value_name = "DURATION", default_value = "8h", value_parser = values::duration)]
     pub(crate) ttl: Duration,
+    /// How long the command goes on without a sign of life from this client.
+    #[arg(long, value_name = "DURATION", default_value = "45s", value_parser = values::duration)]
+    pub(crate) patience: Duration,
     /// Adds a container even where one that fits is running.
     #[arg(long)]
     pub(crate) new: bool,
@@ -108,10 +116,10 @@ pub(crate) struct PrivilegeFlags {
     pub(crate) as_user: Option<User>,
     /// A capability more, NAME or CAP_NAME; may be repeated.
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', action = ArgAction::Append)]
-    pub(crate) cap_add: Vec<String>,
+    pub(crate) cap_add: Vec<Capability>,
     /// A capability less, or ALL; may be repeated.
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', action = ArgAction::Append)]
-    pub(crate) cap_drop: Vec<String>,
+    pub(crate) cap_drop: Vec<Capability>,
     /// All that there is.
     #[arg(long)]
     pub(crate) privileged: bool,
@@ -208,6 +216,49 @@ impl Debug {
         ];
         let fault = faults.into_iter().find(|(wrong, ..)| *wrong);
         fault.map_or(Ok(()), |(_, flag, fault)| Err(UsageError::Flag { flag, fault }))
+    }
+}
+
+impl ImageFlags {
+    /// The tools whose needs an image of one's own is given.
+    ///
+    /// # Errors
+    /// [`ToolsError`] where one can't be the name of a tool.
+    pub(crate) fn tools(&self, named: &[String]) -> Result<Option<ImagePath>, ToolsError> {
+        let named = Some(named).filter(|named| self.image.is_some() && !named.is_empty());
+        named.map(|named| Ok(ImagePath::from_names(named.iter().map(String::as_str))?)).transpose()
+    }
+
+    /// The image that is wanted: composed of `path`, or one's own with the needs of `tools`.
+    pub(crate) fn wanted<'a>(&'a self, path: &'a ImagePath, tools: Option<&'a ImagePath>) -> image::Wanted<'a> {
+        let plain_http = self.insecure_registry;
+        match &self.image {
+            Some(reference) => image::Wanted::Own { reference, tools, plain_http },
+            None => image::Wanted::Composed { registry: &self.registry, path, tag: self.tag.as_deref(), plain_http },
+        }
+    }
+}
+
+impl PrivilegeFlags {
+    pub(crate) fn wishes(&self) -> Wishes {
+        Wishes {
+            profile: self.profile,
+            as_user: self.as_user,
+            cap_add: self.cap_add.clone(),
+            cap_drop: self.cap_drop.clone(),
+            privileged: self.privileged,
+        }
+    }
+
+    /// The custom part of the container.
+    ///
+    /// # Errors
+    /// [`UsageError::Custom`] where the file can't be read or is none.
+    pub(crate) fn custom(&self) -> Result<Option<Custom>, UsageError> {
+        let Some(path) = &self.custom else { return Ok(None) };
+        let fault = |reason: String| UsageError::Custom { path: path.clone(), reason };
+        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+        Custom::parse(&text).map(Some).map_err(|error| fault(error.to_string()))
     }
 }
 

@@ -11,12 +11,29 @@ use super::debug::Pods;
 Examples:
   kubectl kitbag list                   those of the namespace
   kubectl kitbag list deploy/shop       those of one Deployment's pods
-  kubectl kitbag list -l app=shop       those of the pods with a label")]
+  kubectl kitbag list -l app=shop       those of the pods with a label
+  kubectl kitbag list -A -o json        all that there are, for a program")]
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) pods: Pods,
+    /// Those of every namespace.
+    #[arg(short = 'A', long, conflicts_with_all = ["target", "selector"])]
+    pub(crate) all_namespaces: bool,
+    /// Those that have ended, too.
+    #[arg(long)]
+    pub(crate) ended: bool,
+    /// Prints an array with an object for each.
+    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    pub(crate) format: Option<ListFormat>,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// A form of output for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// for programs
+    Json,
 }
 
 /// Opens one more session in a debug container that runs.

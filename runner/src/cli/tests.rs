@@ -1,4 +1,5 @@
 use super::*;
+use crate::privileges::Capability;
 
 fn parse(line: &str) -> Result<Command, UsageError> {
     let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -136,7 +137,8 @@ fn a_command_line_within_a_command_line_keeps_all_its_words() {
     let Ok(Command::Complete(complete)) = parse("__complete debug shop -- strace -- ") else { panic!() };
     assert_eq!(complete.words.join(" "), "debug shop -- strace -- ");
     let debug = debug("debug shop --cap-add NET_RAW,KILL --cap-add SYS_PTRACE");
-    assert_eq!(debug.privileges.cap_add, ["NET_RAW", "KILL", "SYS_PTRACE"]);
+    let added: Vec<&str> = debug.privileges.cap_add.iter().map(Capability::as_str).collect();
+    assert_eq!(added, ["NET_RAW", "KILL", "SYS_PTRACE"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is wrong with a command line that clap's own rules let through.
 
+use std::path::PathBuf;
+
 use crate::target::ReferenceError;
 
 /// A command line that makes no sense.
@@ -24,6 +26,14 @@ pub enum UsageError {
         flag: &'static str,
         /// What it takes, or what it is at odds with.
         fault: &'static str,
+    },
+    /// The custom part of a container.
+    #[error("--custom `{}`: {reason}", path.display())]
+    Custom {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The command line that `rbac` was given.
     #[error("`kubectl kitbag {line}` is no command line: {reason}")]

@@ -1,7 +1,5 @@
 //! Values of flags: durations, users, and words out of a short list.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -35,51 +33,6 @@ pub(crate) fn tag(text: &str) -> Result<String, &'static str> {
     } else {
         Err("letters, digits, `_`, `.` and `-` make a tag, 128 at the most")
     }
-}
-
-/// Who the debug container runs as: `UID[:GID]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct User {
-    /// The user's number.
-    pub(crate) uid: i64,
-    /// The group's.
-    pub(crate) gid: Option<i64>,
-}
-
-impl FromStr for User {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        let number = |text: &str| -> Result<i64, &'static str> {
-            let number =
-                text.parse::<u32>().ok().filter(|_| !text.starts_with('+')).and_then(|it| i32::try_from(it).ok());
-            number.map(i64::from).ok_or("numbers are wanted, UID[:GID]: Kubernetes knows no names of users")
-        };
-        let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
-        Ok(Self { uid: number(uid)?, gid: gid.map(number).transpose()? })
-    }
-}
-
-impl fmt::Display for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.uid)?;
-        self.gid.map_or(Ok(()), |gid| write!(f, ":{gid}"))
-    }
-}
-
-/// A profile of kubectl's `debug`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Profile {
-    /// SYS_PTRACE
-    General,
-    /// nothing that Pod Security's level `baseline` refuses
-    Baseline,
-    /// nothing that Pod Security's level `restricted` refuses
-    Restricted,
-    /// NET_ADMIN and NET_RAW
-    Netadmin,
-    /// privileged
-    Sysadmin,
 }
 
 /// How much is done in earnest.
@@ -138,15 +91,6 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_a_number_or_two() {
-        assert_eq!("1000".parse(), Ok(User { uid: 1000, gid: None }));
-        assert_eq!("0:65534".parse(), Ok(User { uid: 0, gid: Some(65534) }));
-        for text in ["", ":", "1000:", ":0", "root", "-1", "+1", "1:2:3", "2147483648", " 1"] {
-            assert!(text.parse::<User>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_tag_is_what_the_specification_takes() {
         for text in ["latest", "3b0c", "_x", "v1.0-rc.1", &"a".repeat(128)] {
             assert_eq!(tag(text).as_deref(), Ok(text));
@@ -158,15 +102,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_of_a_user_is_what_is_read(text in "[0-9]{1,10}(:[0-9]{1,10})?") {
-            if let Ok(user) = text.parse::<User>() {
-                prop_assert_eq!(user.to_string().parse(), Ok(user));
-            }
-        }
-
-        #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,20}") {
-            let _ = (duration(&text), text.parse::<User>());
+            let _ = (duration(&text), tag(&text));
         }
     }
 }

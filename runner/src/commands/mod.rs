@@ -7,11 +7,14 @@ pub(crate) mod end;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod needs;
+pub(crate) mod rbac;
 pub(crate) mod tools;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::error::Error;
+use crate::progress::Progress;
+use crate::session::Streams;
 
 /// Writes a text to standard output. Who closes it early, as `head` does, has seen enough.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<u8, Error> {
@@ -20,4 +23,14 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<u8, Error> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
         _ => Ok(0),
     }
+}
+
+/// A shell for a person has a terminal where there is one; a command gets what the flags say.
+pub(crate) fn streams(stdin: bool, tty: bool, interactive: bool, progress: &Progress) -> Streams {
+    let terminal = io::stdin().is_terminal();
+    if tty && !terminal {
+        progress.say("warning: standard input is not a terminal: the command gets none");
+    }
+    let wanted = tty || (interactive && io::stdout().is_terminal());
+    Streams { stdin: stdin || tty || interactive, tty: wanted && terminal }
 }

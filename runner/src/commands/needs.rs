@@ -4,6 +4,7 @@ use kitbag_toolsets::{Catalog, ImagePath};
 
 use crate::cli::Needs;
 use crate::error::Error;
+use crate::sentences;
 use crate::tools::{self, ToolsError};
 
 /// Runs the command.
@@ -11,19 +12,9 @@ pub(crate) fn run(arguments: &Needs) -> Result<u8, Error> {
     super::print(text(&Catalog::builtin()?, &arguments.tools)?)
 }
 
-/// A line for each need of each tool.
 fn text(catalog: &Catalog, names: &[String]) -> Result<String, ToolsError> {
     let path = ImagePath::from_names(names.iter().map(String::as_str))?;
-    let needs = tools::needs(&path, catalog)?;
-    let mut text = String::new();
-    for (tool, needs) in &needs {
-        let words = [("required", &needs.required), ("optional", &needs.optional)];
-        let words = words.into_iter().flat_map(|(kind, words)| words.iter().map(move |need| (kind, need)));
-        let lines: Vec<String> =
-            words.map(|(kind, need)| format!("{:<12} {:<15} {kind}\n", tool.as_str(), need.as_str())).collect();
-        text += &if lines.is_empty() { format!("{:<12} nothing\n", tool.as_str()) } else { lines.concat() };
-    }
-    Ok(text)
+    Ok(sentences::needs(&tools::needs(&path, catalog)?))
 }
 
 #[cfg(test)]
@@ -31,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_need_has_a_line() {
+    fn sets_are_expanded_and_near_names_told() {
         let catalog = Catalog::builtin().unwrap();
         let told = |names: &str| {
             let names: Vec<String> = names.split(' ').map(str::to_owned).collect();

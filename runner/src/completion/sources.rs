@@ -55,13 +55,13 @@ async fn ask(what: What, flags: &Common) -> Option<Vec<Candidate>> {
         What::Clusters => entries(|it| it.clusters.into_iter().map(|named| named.name).collect()),
         What::Users => entries(|it| it.auth_infos.into_iter().map(|named| named.name).collect()),
         What::Namespaces => {
-            let cluster = cluster::connect(flags).await.ok()?;
+            let cluster = cluster::connect(flags, None).await.ok()?;
             metadata(Api::<Namespace>::all(cluster.client)).await
         }
         What::Targets => objects(Workload::Pod, flags).await,
         What::Objects(kind) => objects(kind, flags).await,
         What::Containers { reference, debug } => {
-            let Cluster { client, namespace, .. } = cluster::connect(flags).await.ok()?;
+            let Cluster { client, namespace, .. } = cluster::connect(flags, None).await.ok()?;
             let found = target::find(&client, &namespace, &reference, Which::One).await.ok()?;
             Some(containers(found.pods.first()?, debug))
         }
@@ -70,7 +70,7 @@ async fn ask(what: What, flags: &Common) -> Option<Vec<Candidate>> {
 }
 
 async fn objects(kind: Workload, flags: &Common) -> Option<Vec<Candidate>> {
-    let Cluster { client, namespace, .. } = cluster::connect(flags).await.ok()?;
+    let Cluster { client, namespace, .. } = cluster::connect(flags, None).await.ok()?;
     match kind {
         Workload::Pod => metadata(Api::<Pod>::namespaced(client, &namespace)).await,
         Workload::Deployment => metadata(Api::<Deployment>::namespaced(client, &namespace)).await,

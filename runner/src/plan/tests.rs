@@ -10,6 +10,7 @@ fn image() -> Image {
         reference: "127.0.0.1:5005/dig/strace/tcpdump@sha256:00".to_owned(),
         tools: "strace=6.1 tcpdump=4.99.6 dig=9.20.26".to_owned(),
         needs: testing::needs("dig strace?target-attach tcpdump!raw-socket,see"),
+        ..Image::default()
     }
 }
 

@@ -85,8 +85,8 @@ fn debug_containers_are_read_from_their_specification() {
 
 fn fitting_of(target: &str, tools: &[&str], covered: bool, containers: &[(Value, Value)]) -> Option<String> {
     let tools: Vec<Name> = tools.iter().map(|&tool| Name::try_from(tool.to_owned()).unwrap()).collect();
-    let covers = |context: &SecurityContext| covered && context.run_as_user == Some(0);
-    let wanted = Wanted { target, tools: &tools, covers: &covers };
+    let fits = |debugger: &Debugger| covered && debugger.context.run_as_user == Some(0);
+    let wanted = Wanted { target, tools: &tools, fits: &fits };
     let pod = pod(containers);
     fitting(&running(&pod), &wanted, NOON.parse().unwrap()).map(|it| it.name.clone())
 }

@@ -15,9 +15,14 @@ pub struct Wanted {
     pub target_id: Option<String>,
     /// What its environment has besides.
     pub env: Vec<(String, String)>,
+    /// How long kitbag-init waits for a sign of life from here before it ends the command.
+    pub patience: Duration,
     /// How long things take.
     pub pace: Pace,
 }
+
+/// How long kitbag-init waits where nobody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Which streams a session has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +36,7 @@ pub struct Streams {
 /// How often, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Between two signs of life. kitbag-init takes a client for dead that gives none for 45 s.
+    /// Between two signs of life, at the most: a third of kitbag-init's patience, where that is less.
     pub beat: Duration,
     /// Between two questions whether the connection still lives. Proxies on the way give up connections that say nothing.
     pub ping: Duration,
@@ -68,7 +73,20 @@ impl Wanted {
     /// A session of this command with these streams, and otherwise the container's own user and environment.
     #[must_use]
     pub fn new(command: Vec<String>, streams: Streams) -> Self {
-        Self { command, streams, becomes: false, target_id: None, env: Vec::new(), pace: Pace::default() }
+        Self {
+            command,
+            streams,
+            becomes: false,
+            target_id: None,
+            env: Vec::new(),
+            patience: PATIENCE,
+            pace: Pace::default(),
+        }
+    }
+
+    /// Between two signs of life.
+    pub(super) fn beat(&self) -> Duration {
+        self.pace.beat.min(self.patience / 3)
     }
 
     /// The arguments after `kitbag-init session`, or after those of `kitbag-init attached` that are about the container.
@@ -87,6 +105,9 @@ impl Wanted {
             if let Some(name) = terminal.name.as_ref().filter(|_| !named) {
                 flag("--env", &format!("TERM={name}"));
             }
+        }
+        if self.patience != PATIENCE {
+            flag("--patience", &self.patience.as_secs().to_string());
         }
         for (name, value) in &self.env {
             flag("--env", &format!("{name}={value}"));

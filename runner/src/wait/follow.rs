@@ -123,7 +123,7 @@ impl Source<'_> {
         let stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Round::Failed(error),
-            Err(_) => return self.away("no answer", on),
+            Err(_) => return away("no answer", on),
         };
         pin_mut!(stream);
         while Instant::now() < deadline {
@@ -155,7 +155,7 @@ impl Source<'_> {
     async fn get<T>(&self, version: &mut String, on: &mut impl FnMut(Seen<'_>) -> ControlFlow<T>) -> Round<T> {
         let got = timeout(GRACE, self.pods.get(self.name)).await;
         let flow = match &got {
-            Err(_) => return self.away("no answer", on),
+            Err(_) => return away("no answer", on),
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => on(Seen::Gone),
             Ok(Ok(pod)) if pod.metadata.resource_version.as_ref() == Some(version) => on(Seen::Same),
             Ok(Ok(pod)) => {
@@ -170,12 +170,11 @@ impl Source<'_> {
             (ControlFlow::Continue(()), _) => Round::Over,
         }
     }
+}
 
-    #[allow(clippy::unused_self, reason = "reads as what it is beside its callers")]
-    fn away<T>(&self, why: &str, on: &mut impl FnMut(Seen<'_>) -> ControlFlow<T>) -> Round<T> {
-        match on(Seen::Away(why)) {
-            ControlFlow::Break(value) => Round::Done(value),
-            ControlFlow::Continue(()) => Round::Over,
-        }
+fn away<T>(why: &str, on: &mut impl FnMut(Seen<'_>) -> ControlFlow<T>) -> Round<T> {
+    match on(Seen::Away(why)) {
+        ControlFlow::Break(value) => Round::Done(value),
+        ControlFlow::Continue(()) => Round::Over,
     }
 }

@@ -40,13 +40,13 @@ fn candidates() -> Vec<EphemeralContainer> {
 }
 
 /// The next candidate, but only where it is Pod Security that refuses.
-fn next(index: usize, refusal: &Refusal) -> Option<usize> {
-    matches!(refusal, Refusal::PodSecurity { .. }).then_some(index + 1)
+fn next(index: usize, refusal: &Refusal) -> Result<Option<usize>, Error> {
+    Ok(matches!(refusal, Refusal::PodSecurity { .. }).then_some(index + 1))
 }
 
 async fn add(script: Vec<Answer>) -> Result<Added, Error> {
     let (pods, server) = pods(script);
-    let added = inject::add(&pods, "shop", &candidates(), next, ASKED).await;
+    let added = inject::add(&pods, "shop", &candidates(), 0, next, ASKED).await;
     end(pods, server).await;
     added
 }
@@ -66,6 +66,15 @@ async fn the_strongest_candidate_is_taken_where_nothing_refuses_it() {
 async fn after_a_refusal_comes_the_candidate_that_is_next() {
     let added = add(vec![refused(403, BASELINE), refused(403, RESTRICTED), taken()]).await.unwrap();
     assert_eq!(added.index, 2);
+}
+
+#[tokio::test]
+async fn where_nothing_that_is_left_would_do_that_is_the_error() {
+    let (pods, server) = pods(vec![refused(403, BASELINE)]);
+    let unmet = |_: usize, _: &Refusal| Err(Error::Unreachable("tcpdump would not work".to_owned()));
+    let error = inject::add(&pods, "shop", &candidates(), 1, unmet, ASKED).await.unwrap_err();
+    assert!(error.to_string().contains("tcpdump would not work"));
+    end(pods, server).await;
 }
 
 #[tokio::test]
@@ -90,7 +99,7 @@ async fn a_refusal_that_is_for_all_is_the_end() {
 async fn a_dry_run_changes_nothing() {
     let (pods, server) =
         pods(vec![Answer::refused(Method::PATCH, DRY, 403, BASELINE), Answer::patched(DRY, &pod("6", &Value::Null))]);
-    assert_eq!(inject::dry_run(&pods, "shop", &candidates(), next, ASKED).await.unwrap().index, 1);
+    assert_eq!(inject::dry_run(&pods, "shop", &candidates(), 0, next, ASKED).await.unwrap().index, 1);
     end(pods, server).await;
 }
 
@@ -98,7 +107,7 @@ async fn a_dry_run_changes_nothing() {
 async fn what_cannot_be_tried_out_is_said_to_be_so() {
     let message = "admission webhook \"audit.example\" does not support dry run";
     let (pods, server) = pods(vec![Answer::refused(Method::PATCH, DRY, 400, message)]);
-    let error = inject::dry_run(&pods, "shop", &candidates(), next, ASKED).await.unwrap_err();
+    let error = inject::dry_run(&pods, "shop", &candidates(), 0, next, ASKED).await.unwrap_err();
     insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()), @r#"
     it can't be tried out in this cluster: admission webhook "audit.example" does not support dry run
     hint: --dry-run=client prints what would be sent, without asking
@@ -138,7 +147,7 @@ async fn a_server_that_stays_away_is_given_up() {
         }
     });
     let pods = Api::namespaced(Client::new(service, "web"), "web");
-    let error = inject::add(&pods, "shop", &candidates(), next, ASKED).await.unwrap_err();
+    let error = inject::add(&pods, "shop", &candidates(), 0, next, ASKED).await.unwrap_err();
     assert_eq!(error.to_string(), "the cluster does not answer: connection refused");
     end(pods, server).await;
 }

@@ -1,0 +1,223 @@
+//! A container for the session: one that runs already and fits, else a new one.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kitbag_toolsets::{Name, Needs};
+
+use super::errand::{Errand, random};
+use crate::access::Means;
+use crate::error::Error;
+use crate::inject::{self, Added};
+use crate::plan::{self, Plan, Planned};
+use crate::privileges::{self, Attempts, Candidate, Level, Unmet};
+use crate::progress::Progress;
+use crate::reentry::{self, Debugger};
+use crate::refusal::{Asked, Refusal};
+use crate::sentences;
+use crate::session::{self, Place, Streams, Wanted};
+use crate::target::Target;
+use crate::wait::{self, Wait};
+
+/// A container that runs.
+pub(super) struct Entered {
+    pub(super) place: Place,
+    /// What it may do.
+    pub(super) candidate: Candidate,
+    /// It is the one session that it was made for.
+    pub(super) attached: bool,
+    /// It was there before.
+    pub(super) again: bool,
+    /// Its image, as its specification has it.
+    pub(super) image: String,
+    /// Its tools and their versions.
+    pub(super) tools: String,
+}
+
+/// What a container for `target` is to be.
+pub(super) struct Entry<'a> {
+    pub(super) errand: &'a Errand,
+    pub(super) pod: &'a Pod,
+    pub(super) target: &'a Target,
+    pub(super) means: Means,
+    pub(super) progress: &'a Progress,
+}
+
+impl Entry<'_> {
+    /// What could be asked for, strongest first.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        privileges::candidates(&self.errand.image.needs, self.target, &self.errand.wishes)
+    }
+
+    /// One of the pod's debug containers that will do.
+    pub(super) fn again(&self) -> Option<Entered> {
+        let Errand { arguments, image, custom, .. } = self.errand;
+        // What a custom container came to cannot be told from the outside.
+        if arguments.new || custom.is_some() || !self.means.exec {
+            return None;
+        }
+        let candidates = self.candidates();
+        let running = reentry::running(self.pod);
+        let tools: Vec<Name> = image.needs.keys().cloned().collect();
+        let candidate = |debugger: &Debugger| {
+            let level = debugger.level.as_deref()?.parse::<Level>().ok()?;
+            privileges::fitting(level, &debugger.context, &candidates)
+        };
+        let same_image = |debugger: &Debugger| arguments.image.image.is_none() || debugger.image == image.reference;
+        let fits = |debugger: &Debugger| same_image(debugger) && candidate(debugger).is_some();
+        let wanted = reentry::Wanted { target: &self.target.container, tools: &tools, fits: &fits };
+        let debugger = reentry::fitting(&running, &wanted, Timestamp::now())?;
+        let level = debugger.level.as_deref()?.parse().ok()?;
+        let meant = candidate(debugger)?;
+        let tools = debugger.tools.iter().map(|(name, version)| format!("{name}={version}"));
+        Some(Entered {
+            place: self.place(&debugger.name),
+            candidate: Candidate { level, context: debugger.context.clone(), ..meant.clone() },
+            attached: false,
+            again: true,
+            image: debugger.image.clone(),
+            tools: tools.collect::<Vec<_>>().join(" "),
+        })
+    }
+
+    /// Adds a container, and waits until it runs.
+    pub(super) async fn add(&self, candidates: &[Candidate]) -> Result<Entered, Error> {
+        let Errand { arguments, image, namespace, .. } = self.errand;
+        let progress = self.progress;
+        let pods = self.errand.pods();
+        let name = plan::name(&self.target.names, random);
+        let (containers, added) = self.first_taken(&name, candidates, false).await?;
+        let candidate = candidates[added.index].clone();
+        let reasons = sentences::asks(&image.needs, &candidate);
+        progress.done(&format!("container `{name}` added, with {reasons}"));
+
+        let asked = Asked { namespace, verb: "watch", resource: "pods", container: &name, reasons: &reasons };
+        let events = self.errand.events();
+        let wait = Wait {
+            pods: &pods,
+            events: self.means.events.then_some(&events),
+            watch: self.means.watch,
+            limit: arguments.timeout,
+            asked,
+        };
+        wait::until_running(&wait, &added.pod, |state| progress.say(state)).await?;
+        progress.done("container started");
+        Ok(Entered {
+            place: self.place(&name),
+            candidate,
+            attached: !self.means.exec,
+            again: false,
+            image: containers[added.index].image.clone().unwrap_or_default(),
+            tools: image.tools.clone(),
+        })
+    }
+
+    /// Asks whether the container would be taken, for trial. Returns the one that would.
+    pub(super) async fn try_out(&self, candidates: &[Candidate]) -> Result<EphemeralContainer, Error> {
+        let name = plan::name(&self.target.names, random);
+        let (mut containers, taken) = self.first_taken(&name, candidates, true).await?;
+        Ok(containers.swap_remove(taken.index))
+    }
+
+    /// The container that would be asked for first.
+    pub(super) fn first(&self, candidates: &[Candidate]) -> Result<EphemeralContainer, Error> {
+        let name = plan::name(&self.target.names, random);
+        let needs = self.errand.named();
+        let first = self.attempts(candidates, &needs).first().map_err(|unmet| self.short(&unmet))?;
+        Ok(self.planned(&name, first).container)
+    }
+
+    async fn first_taken(
+        &self,
+        name: &str,
+        candidates: &[Candidate],
+        for_trial: bool,
+    ) -> Result<(Vec<EphemeralContainer>, Added), Error> {
+        let Errand { image, namespace, .. } = self.errand;
+        let needs = self.errand.named();
+        let attempts = self.attempts(candidates, &needs);
+        let first = attempts.first().map_err(|unmet| self.short(&unmet))?;
+        let position = candidates.iter().position(|candidate| candidate == first).unwrap_or_default();
+        let containers: Vec<EphemeralContainer> =
+            candidates.iter().map(|candidate| self.planned(name, candidate).container).collect();
+        let reasons = sentences::asks(&image.needs, first);
+        let asked = Asked {
+            namespace,
+            verb: "patch",
+            resource: "pods/ephemeralcontainers",
+            container: name,
+            reasons: &reasons,
+        };
+        // The strongest was refused, and nothing that is left would be of use: that says more than the refusal.
+        let next = |tried: usize, refusal: &Refusal| {
+            let next = attempts.after(&candidates[tried], refusal).map_err(|unmet| self.short(&unmet))?;
+            Ok(candidates.iter().position(|candidate| Some(candidate) == next))
+        };
+        let (pods, pod) = (self.errand.pods(), &self.target.pod);
+        let added = if for_trial {
+            inject::dry_run(&pods, pod, &containers, position, next, asked).await?
+        } else {
+            inject::add(&pods, pod, &containers, position, next, asked).await?
+        };
+        Ok((containers, added))
+    }
+
+    fn attempts<'b>(&'b self, candidates: &'b [Candidate], needs: &'b BTreeMap<Name, Needs>) -> Attempts<'b> {
+        Attempts { candidates, wanted: needs, run: self.errand.tool(), target: self.target }
+    }
+
+    fn short(&self, unmet: &Unmet) -> Error {
+        sentences::unmet(unmet, &self.errand.namespace, self.target).into()
+    }
+
+    fn planned(&self, name: &str, candidate: &Candidate) -> Planned {
+        let Errand { arguments, image, custom, user, .. } = self.errand;
+        let attached = (!self.means.exec).then(|| session::arguments(&self.wanted(candidate)));
+        plan::container(&Plan {
+            name,
+            image,
+            target: self.target,
+            candidate,
+            idle: arguments.idle,
+            ttl: arguments.ttl,
+            user: Some(user),
+            reason: arguments.reason.as_deref(),
+            view: self.errand.view(),
+            custom: custom.as_ref(),
+            attached: attached.as_deref(),
+        })
+    }
+
+    /// The session that is wanted.
+    pub(super) fn wanted(&self, candidate: &Candidate) -> Wanted {
+        let Errand { request, streams, .. } = self.errand;
+        self.session(candidate, request.command.clone(), *streams)
+    }
+
+    /// A session of some command.
+    pub(super) fn session(&self, candidate: &Candidate, command: Vec<String>, streams: Streams) -> Wanted {
+        let target_id = self.target.container_id().filter(|_| self.target.shares_pid_namespace());
+        Wanted {
+            becomes: candidate.becomes,
+            target_id: target_id.map(str::to_owned),
+            patience: self.errand.arguments.patience,
+            ..Wanted::new(command, streams)
+        }
+    }
+
+    fn place(&self, container: &str) -> Place {
+        Place {
+            client: self.errand.client.clone(),
+            namespace: self.errand.namespace.clone(),
+            pod: self.target.pod.clone(),
+            container: container.to_owned(),
+        }
+    }
+
+    /// What of the target the container does not have, and why.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        // Whatever it may do, it has the same view.
+        self.candidates().first().map(|candidate| self.planned("", candidate).notes).unwrap_or_default()
+    }
+}
