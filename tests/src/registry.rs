@@ -1,6 +1,7 @@
 //! Starts and ends a `kitbag-registry`, on the node's loopback, where the node pulls from, or on the host's.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -29,15 +30,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Serve `store` on [`NODE_ADDRESS`] in the node's network, and wait until it answers. The log is the node's
-    /// `registry.log`.
+    /// Serve `store` on `address` in the node's network, with more `flags`, and wait until it answers. Nodes pull without
+    /// more ado from [`NODE_ADDRESS`]. The log is the node's `registry.log`.
     ///
     /// # Errors
     /// When it ends or doesn't answer: with the end of its log.
-    pub fn start_in(node: &Node, program: &Path, store: &Path) -> Result<Self> {
+    pub fn start_in(node: &Node, program: &Path, store: &Path, address: SocketAddr, flags: &[&OsStr]) -> Result<Self> {
         let log = node.logs().join("registry.log");
         let mut command = node.server_command(&absolute(program)?);
-        Self::start(&mut command, NODE_ADDRESS, store, &log, |address| node.inside(|| answers(address)))
+        command.arg("serve").args(flags);
+        Self::start(&mut command, address, store, &log, |address| node.inside(|| answers(address)))
     }
 
     /// Serve `store` on a free port of the host's loopback, and wait until it answers.
@@ -47,7 +49,9 @@ impl Registry {
     pub fn start_on_host(program: &Path, store: &Path, log: &Path) -> Result<Self> {
         let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
         let address = free.map_err(file("find a free port for", program))?;
-        Self::start(&mut Command::new(absolute(program)?), address, store, log, |address| Ok(answers(address)))
+        let mut command = Command::new(absolute(program)?);
+        command.arg("serve");
+        Self::start(&mut command, address, store, log, |address| Ok(answers(address)))
     }
 
     /// Where it listens.
@@ -68,7 +72,7 @@ impl Registry {
         answers: impl Fn(SocketAddr) -> Result<bool>,
     ) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log).map_err(file("write", log))?;
-        command.args(["serve", "--store"]).arg(absolute(store)?).args(["--listen", &address.to_string()]);
+        command.arg("--store").arg(absolute(store)?).args(["--listen", &address.to_string()]);
         command.stdin(Stdio::null()).stdout(output.try_clone().map_err(file("write", log))?).stderr(output);
         // A group of its own, because between us and it may stand an nsenter that passes no signal on.
         let child = command.process_group(0).spawn().map_err(spawn(command))?;

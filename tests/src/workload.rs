@@ -18,6 +18,8 @@ use crate::{
 pub const SHOP: &str = include_str!("../cluster/shop.yaml");
 /// The pod `shop-two`: the container `sidecar` stands first, the annotation makes `shop` the default.
 pub const SHOP_TWO: &str = include_str!("../cluster/shop-two.yaml");
+/// Pods of every kind that sessions are tried on, in three namespaces; those with the label `lasts=yes` become ready.
+pub const DEBUGGED: &str = include_str!("../cluster/debugged.yaml");
 /// Where the workload's server listens.
 pub const PORT: u16 = 8080;
 /// The file that the workload opens every second; `kitbag-marker` is in its name and in its content.

@@ -24,5 +24,5 @@ type Test = suite::Test<World>;
 
 fn main() -> ExitCode {
     let suites = [skopeo::TESTS, buildah::TESTS, crane::TESTS, regctl::TESTS, oras::TESTS, containerd::TESTS];
-    suite::run(&suites, World::start, |_| Ok(()))
+    suite::run(&suites, &[], World::start, |_| Ok(()))
 }

@@ -4,11 +4,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cut;
+mod faults;
 mod images;
+mod rbac;
+mod reentry;
 mod refusals;
 mod sessions;
 #[path = "../suite/mod.rs"]
 mod suite;
+mod targets;
+mod view;
 mod world;
 
 use std::process::ExitCode;
@@ -20,5 +26,15 @@ type Test = suite::Test<World>;
 
 fn main() -> ExitCode {
     kitbag_tests::machine::enter();
-    suite::run(&[images::TESTS, sessions::TESTS, refusals::TESTS], World::start, World::stop)
+    let suites = [
+        images::TESTS,
+        sessions::TESTS,
+        targets::TESTS,
+        view::TESTS,
+        reentry::TESTS,
+        rbac::TESTS,
+        refusals::TESTS,
+        faults::TESTS,
+    ];
+    suite::run(&suites, faults::ALONE, World::start, World::stop)
 }

@@ -7,16 +7,18 @@ use libtest_mimic::{Arguments, Trial};
 /// A test: it fails by panicking.
 pub(crate) type Test<W> = fn(&W);
 
-/// Runs those of the tests that the command line asks for, in the world that `start` makes and `stop` ends.
+/// Runs those of the tests that the command line asks for, in the world that `start` makes and `stop` ends; those of
+/// `alone` one after the other when all others are done.
 pub(crate) fn run<W: Send + Sync + 'static, E: Display>(
     suites: &[&[(&str, Test<W>)]],
+    alone: &[(&str, Test<W>)],
     start: impl FnOnce() -> Result<W, E>,
     stop: impl FnOnce(W) -> Result<(), E>,
 ) -> ExitCode {
     let arguments = Arguments::from_args();
     let tests = suites.iter().copied().flatten();
     if arguments.list {
-        let trials = tests.map(|(name, _)| Trial::test(*name, || Ok(()))).collect();
+        let trials = tests.chain(alone).map(|(name, _)| Trial::test(*name, || Ok(()))).collect();
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
     let world = match start() {
@@ -34,8 +36,12 @@ pub(crate) fn run<W: Send + Sync + 'static, E: Display>(
         })
     };
     let conclusion = libtest_mimic::run(&arguments, tests.map(trial).collect());
+    let one = Arguments { test_threads: Some(1), ..arguments };
+    let last = libtest_mimic::run(&one, alone.iter().map(trial).collect());
+    drop(trial);
     match Arc::into_inner(world).map(stop) {
-        Some(Ok(())) => conclusion.exit_code(),
+        Some(Ok(())) if conclusion.has_failed() => conclusion.exit_code(),
+        Some(Ok(())) => last.exit_code(),
         Some(Err(error)) => {
             eprintln!("the tests' world did not end cleanly: {error}");
             ExitCode::FAILURE

@@ -3,6 +3,7 @@
 //! three seconds. Its image holds this program, that file, and nothing else.
 //!
 //! `shop FILE` is the server; `shop pause` only waits: the sandbox's program, and a second container's with nothing to do.
+//! `shop hide FILE` is a server that other processes may not look into, `shop crash SECONDS` one that does not last.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -13,16 +14,30 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
 /// Resolved every three seconds; the node's DNS server knows it.
 const NAME: (&str, u16) = ("shop.kitbag.test", 80);
 
 fn main() -> io::Result<()> {
-    let marker = std::env::args().nth(1).ok_or_else(|| io::Error::other("usage: shop FILE | shop pause"))?;
-    if marker == "pause" {
-        loop {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let marker = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["pause"] => loop {
             thread::park();
+        },
+        ["crash", seconds] => {
+            let seconds = seconds.parse().map_err(io::Error::other)?;
+            println!("crashing in {seconds} s");
+            thread::sleep(Duration::from_secs(seconds));
+            return Err(io::Error::other("crashed, as it was told to"));
         }
-    }
+        ["hide", marker] => {
+            set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+            marker.to_owned()
+        }
+        [marker] => marker.to_owned(),
+        _ => return Err(io::Error::other("usage: shop FILE | pause | hide FILE | crash SECONDS")),
+    };
     let listener = TcpListener::bind(("0.0.0.0", 8080))?;
     thread::spawn(move || read_again_and_again(&marker));
     thread::spawn(resolve);

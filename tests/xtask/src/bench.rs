@@ -2,8 +2,8 @@
 //!
 //! Speeds are compared with another program's in the same run: this is about ratios, machines differ.
 
-mod prompt;
 mod registry;
+mod runner;
 
 use std::{
     fs,
@@ -53,20 +53,20 @@ pub(crate) enum Part {
     Builds,
     /// The registry's speed and cost, beside nginx and docker-registry
     Registry,
-    /// Command to first output, beside kubectl debug
-    Prompt,
+    /// The plugin: prompt, second session, return and requests, beside kubectl
+    Runner,
 }
 
 /// Measures, prints the table and writes the JSON.
 pub(crate) fn run(parts: &[Part], json: &Path) -> Result {
-    let all = [Part::Sizes, Part::Builds, Part::Registry, Part::Prompt];
+    let all = [Part::Sizes, Part::Builds, Part::Registry, Part::Runner];
     let parts = if parts.is_empty() { &all } else { parts };
     let mut progress = Progress::new(1 + parts.len());
     let (programs, store) = progress.step("packages, programs and what they work on", || -> Result<_> {
         set_up()?;
         packages::install(&["docker-registry", "nghttp2-client", "nginx-light", "wrk"], &mut say)?;
         let programs = programs::build(&mut say)?;
-        let of_the_catalog = parts.iter().any(|part| matches!(part, Part::Sizes | Part::Prompt));
+        let of_the_catalog = parts.iter().any(|part| matches!(part, Part::Sizes | Part::Runner));
         let store = if of_the_catalog { programs::store(&programs, true)? } else { PathBuf::new() };
         Ok((programs, store))
     })?;
@@ -78,9 +78,7 @@ pub(crate) fn run(parts: &[Part], json: &Path) -> Result {
             Part::Registry => {
                 progress.step("the registry, beside nginx and docker-registry", || registry::measure(&programs))?
             }
-            Part::Prompt => {
-                progress.step("command to first output, beside kubectl debug", || prompt::measure(&programs, &store))?
-            }
+            Part::Runner => progress.step("the plugin, beside kubectl", || runner::measure(&programs, &store))?,
         });
     }
     print_table(&figures);

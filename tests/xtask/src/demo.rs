@@ -124,7 +124,7 @@ fn start() -> Result<Node> {
 }
 
 fn serve(node: &Node, programs: &Programs, store: &Path) -> Result<Registry> {
-    let registry = Registry::start_in(node, &programs.registry, store)?;
+    let registry = Registry::start_in(node, &programs.registry, store, NODE_ADDRESS, &[])?;
     node.add_client("kubectl-kitbag", &programs.plugin)?;
     node.add_client("curl", Path::new("/usr/bin/curl"))?;
     node.add_client("skopeo", Path::new("/usr/bin/skopeo"))?;

@@ -18,8 +18,6 @@ pub(crate) struct Shown {
     pub(crate) total: Duration,
     /// How it ended.
     pub(crate) status: ExitStatus,
-    /// Its standard output.
-    pub(crate) output: String,
 }
 
 /// Runs `command` and copies both its outputs to standard error, each line with a margin.
@@ -32,12 +30,10 @@ pub(crate) fn show(title: &str, command: &mut Command) -> Result<Shown> {
         child.stdout.take().map(|stream| reader(Box::new(stream), true, sender.clone())),
         child.stderr.take().map(|stream| reader(Box::new(stream), false, sender)),
     ];
-    let (mut first_output, mut output) = (None, String::new());
+    let mut first_output = None;
     for (line, is_output) in lines {
         if is_output {
             first_output.get_or_insert_with(|| began.elapsed());
-            output.push_str(&line);
-            output.push('\n');
         }
         eprintln!("    | {line}");
     }
@@ -45,7 +41,7 @@ pub(crate) fn show(title: &str, command: &mut Command) -> Result<Shown> {
     for reader in readers.into_iter().flatten() {
         reader.join().map_err(|_| "a reader of the command's output ended badly")?;
     }
-    Ok(Shown { first_output, total: began.elapsed(), status, output })
+    Ok(Shown { first_output, total: began.elapsed(), status })
 }
 
 fn reader(stream: Box<dyn Read + Send>, is_output: bool, sender: Sender<(String, bool)>) -> thread::JoinHandle<()> {
