@@ -7,26 +7,25 @@ use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 use rustix::path::DecInt;
-use rustix::process::Signal;
+use rustix::process::{Signal, getpid};
 
-use crate::clock;
-use crate::socket::{self, Line};
+use crate::command_line::Limits;
+use crate::report::Report;
+use crate::socket::{self, Word};
 use crate::sys::{Signals, describe};
+use crate::{clock, target};
 
 /// Longest line that a connection may send.
 const LONGEST_LINE: usize = 64;
+/// How long sessions get to end, in milliseconds: a little more than they give their commands.
+const FAREWELL: u64 = 3000;
+/// How long whoever has asked for the end gets to leave first, in milliseconds, so that its exit code is seen.
+const COURTESY: u64 = 300;
 
-/// One connection: a session while it lives, or a question.
-struct Peer {
-    socket: OwnedFd,
-    input: Vec<u8>,
-    session: Option<Vec<u8>>,
-}
-
-/// Runs until SIGTERM or SIGINT, or until no connection has been open for `limit` milliseconds. Returns the exit code.
-pub(crate) fn run(limit: u64) -> u8 {
+/// Runs until SIGTERM or SIGINT, until it is asked to end, or until a limit is reached. Returns the exit code.
+pub(crate) fn run(limits: Limits, container: Option<&str>) -> u8 {
     let mut signals = match Signals::take_over(&[Signal::TERM, Signal::INT, Signal::CHILD]) {
         Ok(signals) => signals,
         Err(error) => {
@@ -35,95 +34,166 @@ pub(crate) fn run(limit: u64) -> u8 {
         }
     };
     let listener = socket::listen();
-    announce(listener.as_ref().err().copied());
-    let listener = listener.ok();
+    let target = target::find(container, Some(getpid()));
+    if let Some(pid) = target {
+        target::link(pid);
+    }
+    let report = Report::measure(target).ready(listener.as_ref().err().copied());
+    crate::write_all(crate::sys::stdout(), report.as_bytes());
 
-    let mut peers: Vec<Peer> = Vec::new();
-    let mut idle_since = clock::now();
-    loop {
-        // Without a socket sessions cannot be seen, and ending would end them: then only a signal ends this process.
-        let idle = peers.is_empty() && listener.is_some();
-        let left = (idle_since + limit).saturating_sub(clock::now());
-        if idle && left == 0 {
-            let _ = rustix::fs::unlink(socket::path());
-            return 0;
-        }
-        wait(&signals, listener.as_ref(), &peers, idle.then_some(left));
+    let mut first = First::new(limits, listener.ok());
+    while !first.is_over() {
+        first.wait(&signals);
         while let Some(signal) = signals.next() {
             if signal != Signal::CHILD {
                 return 0;
             }
         }
         crate::children::reap(None);
-        let before = peers.len();
-        if let Some(listener) = &listener {
-            accept(listener, &mut peers);
+        first.accept();
+        first.serve();
+    }
+    first.take_leave();
+    0
+}
+
+struct First {
+    limits: Limits,
+    /// Without it sessions cannot be seen, and ending would end them: then only a signal and the ttl end this process.
+    listener: Option<OwnedFd>,
+    peers: Vec<Peer>,
+    since: u64,
+    idle_since: u64,
+    /// When it ends whether or not sessions are left, once it is to end.
+    ending: Option<u64>,
+}
+
+/// One connection.
+struct Peer {
+    socket: OwnedFd,
+    input: Vec<u8>,
+    said: Option<Word>,
+}
+
+impl First {
+    fn new(limits: Limits, listener: Option<OwnedFd>) -> Self {
+        let now = clock::now();
+        Self { limits, listener, peers: Vec::new(), since: now, idle_since: now, ending: None }
+    }
+
+    fn sessions(&self) -> usize {
+        self.peers.iter().filter(|peer| peer.said == Some(Word::Session)).count()
+    }
+
+    fn is_over(&mut self) -> bool {
+        let now = clock::now();
+        let reached = |moment: Option<u64>| moment.is_some_and(|moment| moment <= now);
+        if reached(self.end_of_life()) {
+            self.end();
         }
-        serve(&mut peers);
-        if before > 0 || !peers.is_empty() {
-            idle_since = clock::now();
-        }
+        reached(self.ending) || self.sessions() == 0 && (self.ending.is_some() || reached(self.end_of_idling()))
     }
-}
 
-/// One line of JSON for the container's log.
-fn announce(fault: Option<Errno>) {
-    let mut line = String::from(concat!("{\"kitbag-init\":\"", env!("CARGO_PKG_VERSION"), "\",\"uid\":"));
-    line.push_str(DecInt::new(rustix::process::geteuid().as_raw()).as_str());
-    line.push_str(",\"ready\":true");
-    if let Some(error) = fault {
-        // The C library's texts hold nothing that JSON would need escaped.
-        line.push_str(",\"warning\":\"no idle end: the sessions' socket cannot be made: ");
-        line.push_str(describe(error));
-        line.push('"');
+    fn end_of_life(&self) -> Option<u64> {
+        self.limits.ttl.map(|ttl| self.since + ttl)
     }
-    line.push_str("}\n");
-    crate::write_all(crate::sys::stdout(), line.as_bytes());
-}
 
-fn wait(signals: &Signals, listener: Option<&OwnedFd>, peers: &[Peer], limit: Option<u64>) {
-    let mut files = vec![PollFd::new(signals, PollFlags::IN)];
-    files.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
-    files.extend(peers.iter().map(|peer| PollFd::new(&peer.socket, PollFlags::IN)));
-    let limit = limit.map(clock::timespec);
-    let _ = poll(&mut files, limit.as_ref());
-}
-
-fn accept(listener: &OwnedFd, peers: &mut Vec<Peer>) {
-    while let Ok(socket) = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-        peers.push(Peer { socket, input: Vec::new(), session: None });
+    fn end_of_idling(&self) -> Option<u64> {
+        let is_idle = self.listener.is_some() && self.sessions() == 0;
+        is_idle.then_some(self.idle_since + self.limits.idle)
     }
-}
 
-/// Reads what connections say, answers, and forgets those that are gone.
-fn serve(peers: &mut Vec<Peer>) {
-    let mut questions = Vec::new();
-    let mut index = 0;
-    while index < peers.len() {
-        match peers[index].read() {
-            Ok(Some(Line::Session(id))) => peers[index].session = Some(id),
-            Ok(Some(Line::Signal { id, number })) => {
-                questions.push((peers.remove(index), id, number));
-                continue;
+    /// Lets nobody in, and sends everybody home.
+    fn end(&mut self) {
+        if self.ending.is_none() {
+            self.ending = Some(clock::now() + FAREWELL);
+            self.listener = None;
+            let sessions = self.peers.iter().filter(|peer| peer.said == Some(Word::Session));
+            for session in sessions {
+                let _ = shutdown(&session.socket, Shutdown::Write);
             }
-            Ok(None) => {}
-            Err(_) => {
-                peers.remove(index);
-                continue;
+        }
+    }
+
+    fn wait(&self, signals: &Signals) {
+        let next = match self.ending {
+            Some(moment) => Some(moment),
+            None => self.end_of_life().into_iter().chain(self.end_of_idling()).min(),
+        };
+        let limit = next.map(|moment| clock::timespec(moment.saturating_sub(clock::now())));
+        let mut files = vec![PollFd::new(signals, PollFlags::IN)];
+        files.extend(self.listener.as_ref().map(|listener| PollFd::new(listener, PollFlags::IN)));
+        files.extend(self.peers.iter().map(|peer| PollFd::new(&peer.socket, PollFlags::IN)));
+        let _ = poll(&mut files, limit.as_ref());
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        while let Ok(socket) = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            self.peers.push(Peer { socket, input: Vec::new(), said: None });
+        }
+    }
+
+    /// Reads what connections say, answers, and forgets those that are gone.
+    fn serve(&mut self) {
+        let before = self.sessions();
+        let mut status = false;
+        let mut end = false;
+        self.peers.retain_mut(|peer| {
+            let heard = peer.read();
+            status |= heard == Ok(Some(Word::Status));
+            end |= heard == Ok(Some(Word::End));
+            heard.is_ok()
+        });
+        if before > 0 || self.sessions() > 0 {
+            self.idle_since = clock::now();
+        }
+        if status {
+            let line = self.status();
+            let asking = self.peers.iter_mut().filter(|peer| peer.said == Some(Word::Status));
+            asking.for_each(|peer| {
+                let _ = socket::say(&peer.socket, line.as_bytes());
+                peer.said = None;
+            });
+        }
+        if end {
+            self.end();
+        }
+    }
+
+    /// How it is, in seconds, as one line of JSON.
+    fn status(&self) -> String {
+        let now = clock::now();
+        let idle = if self.sessions() > 0 { 0 } else { now - self.idle_since };
+        let mut line = String::new();
+        let mut number = |key: &str, value: u64| {
+            line.push_str(key);
+            line.push_str(DecInt::new(value).as_str());
+        };
+        number("{\"sessions\":", self.sessions() as u64);
+        number(",\"idle\":", idle / 1000);
+        number(",\"age\":", (now - self.since) / 1000);
+        match self.limits.ttl {
+            Some(ttl) => number(",\"ttl\":", ttl / 1000),
+            None => line.push_str(",\"ttl\":null"),
+        }
+        line.push_str("}\n");
+        line
+    }
+
+    fn take_leave(&self) {
+        let _ = rustix::fs::unlink(socket::path());
+        for peer in self.peers.iter().filter(|peer| peer.said == Some(Word::End)) {
+            if socket::say(&peer.socket, b"ended\n").is_ok() {
+                socket::await_word(&peer.socket, COURTESY);
             }
         }
-        index += 1;
-    }
-    for (peer, id, number) in questions {
-        let sessions = peers.iter().filter(|peer| peer.session.as_ref() == Some(&id));
-        let sent = sessions.filter(|session| socket::say(&session.socket, &[number]).is_ok()).count();
-        let _ = socket::say(&peer.socket, &[u8::from(sent > 0)]);
     }
 }
 
 impl Peer {
-    /// A whole line, if one has come. An error is the end of the connection.
-    fn read(&mut self) -> Result<Option<Line>, Errno> {
+    /// A word, if a whole one has come. An error is the end of the connection.
+    fn read(&mut self) -> Result<Option<Word>, Errno> {
         let mut buffer = [0; LONGEST_LINE];
         match socket::hear(&self.socket, &mut buffer) {
             Ok(0) => return Err(Errno::PIPE),
@@ -133,9 +203,10 @@ impl Peer {
         }
         match self.input.iter().position(|&byte| byte == b'\n') {
             Some(end) => {
-                let line = socket::parse(&self.input[..end]).ok_or(Errno::INVAL)?;
+                let word = Word::parse(&self.input[..end]).ok_or(Errno::INVAL)?;
                 self.input.drain(..=end);
-                Ok(Some(line))
+                self.said = Some(word);
+                Ok(Some(word))
             }
             None if self.input.len() > LONGEST_LINE => Err(Errno::MSGSIZE),
             None => Ok(None),

@@ -6,9 +6,14 @@
 //!
 //! ```text
 //! kitbag-init --idle SECONDS                 first process: ends after SECONDS without a session
-//! kitbag-init session [--id ID] -- CMD ARGS  what every exec runs: CMD's exit code, 128+n for signal n
-//! kitbag-init signal ID NUMBER               sends a signal to the command of session ID
+//! kitbag-init session -- CMD ARGS            what every exec runs: CMD's exit code, 128+n for signal n
+//! kitbag-init attached --idle S -- CMD ARGS  both at once, where executing in the container is not permitted
+//! kitbag-init status | end                   how the first process is; its end
+//! kitbag-init in-target CMD ARGS             a program of this image with the target's root directory as its own
 //! ```
+//!
+//! Of a session, stdin is frames (`frames.rs`), stdout a line that says what is possible here (`report.rs`) and then what
+//! the command writes, and stderr is the command's, but for complaints that begin with `kitbag-init: `.
 
 // As it ships, it does without the standard library, nine tenths of which would be for printing backtraces. With it, for
 // tests and for the whole workspace at once, it is the same program with another allocator.
@@ -20,55 +25,52 @@ extern crate alloc;
 
 mod children;
 mod clock;
+mod command_line;
+mod frames;
+mod identity;
 mod idle;
+mod in_target;
+mod proc;
+mod report;
 mod session;
 mod socket;
 mod sys;
+mod target;
 
 use alloc::string::String;
 use core::ffi::CStr;
 
+use command_line::Action;
+use rustix::io::Errno;
+
 /// Exit code when the command line is wrong or nothing can be set up: not one that a command is likely to use.
 const FAILED: u8 = 125;
 
-const USAGE: &str = "usage: kitbag-init --idle SECONDS | session [--id ID] -- COMMAND [ARGUMENT...] | signal ID NUMBER";
-
 /// The program, without its name. Returns the exit code.
 fn run(arguments: &[&CStr]) -> u8 {
-    match parse(arguments) {
-        Some(Action::Idle { milliseconds }) => idle::run(milliseconds),
-        Some(Action::Session { id, command }) => session::run(id, command),
-        Some(Action::Signal { id, number }) => socket::send_signal(id, number),
+    match command_line::parse(arguments) {
+        Some(Action::Idle { limits, target }) => idle::run(limits, target),
+        Some(Action::Session(session)) => session::run(&session),
+        Some(Action::Attached { limits, session }) => session::attached(limits, &session),
+        Some(Action::Status) => socket::status(),
+        Some(Action::End) => socket::end(),
+        Some(Action::InTarget(command)) => in_target::run(command),
         None => {
-            complain(&[USAGE]);
+            complain(&[command_line::USAGE]);
             FAILED
         }
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Action<'a> {
-    Idle { milliseconds: u64 },
-    Session { id: &'a str, command: &'a [&'a CStr] },
-    Signal { id: &'a str, number: u8 },
-}
-
-fn parse<'a>(arguments: &'a [&'a CStr]) -> Option<Action<'a>> {
-    let text = |index: usize| arguments.get(index).and_then(|argument| argument.to_str().ok());
-    let session = |id, command: &'a [&'a CStr]| {
-        (socket::is_id(id) && !command.is_empty()).then_some(Action::Session { id, command })
-    };
-    match (text(0)?, text(1)?) {
-        ("--idle", seconds) if arguments.len() == 2 => {
-            Some(Action::Idle { milliseconds: u64::from(seconds.parse::<u32>().ok()?) * 1000 })
-        }
-        ("session", "--") => session("", &arguments[2..]),
-        ("session", "--id") if text(3) == Some("--") => session(text(2)?, &arguments[4..]),
-        ("signal", id) if arguments.len() == 3 => {
-            let number = text(2)?.parse().ok().filter(|number| (1..=64).contains(number))?;
-            Some(Action::Signal { id, number })
-        }
-        _ => None,
+/// Why `command` did not run, and the exit code that says so: 127 when there is none, 126 when it cannot be executed.
+fn refuse(command: &CStr, error: Errno) -> u8 {
+    let command = command.to_string_lossy();
+    if error == Errno::NOENT {
+        complain(&["`", &command, "`: there is no such command in this image"]);
+        127
+    } else {
+        complain(&["`", &command, "` cannot be executed: ", sys::describe(error)]);
+        126
     }
 }
 
@@ -84,23 +86,5 @@ fn complain(pieces: &[&str]) {
 fn write_all(file: impl rustix::fd::AsFd, mut bytes: &[u8]) {
     while let Ok(length @ 1..) = rustix::io::retry_on_intr(|| rustix::io::write(&file, bytes)) {
         bytes = &bytes[length..];
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_line_is_taken_literally_or_not_at_all() {
-        assert_eq!(parse(&[c"--idle", c"60"]), Some(Action::Idle { milliseconds: 60_000 }));
-        let command = [c"sh", c"-c", c"--"];
-        let line = [c"session", c"--id", c"a-1", c"--", c"sh", c"-c", c"--"];
-        assert_eq!(parse(&line), Some(Action::Session { id: "a-1", command: &command }));
-        assert_eq!(parse(&[c"session", c"--", c"\xff"]), Some(Action::Session { id: "", command: &[c"\xff"] }));
-        assert_eq!(parse(&[c"signal", c"a-1", c"2"]), Some(Action::Signal { id: "a-1", number: 2 }));
-        for wrong in [&[][..], &[c"--idle"], &[c"--idle", c"-1"], &[c"session", c"--"], &[c"signal", c"a", c"0"]] {
-            assert_eq!(parse(wrong), None, "{wrong:?}");
-        }
     }
 }

@@ -1,123 +1,179 @@
-//! The wrapper of one session: runs a command, passes signals on, and leaves nothing of it behind.
+//! The wrapper of one session: runs a command as its client wishes, and leaves nothing of it behind.
 
-use alloc::vec;
+mod command;
+mod relay;
+mod terminal;
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitStatus, getpgrp, getpid, kill_process, kill_process_group, set_child_subreaper,
-};
-use rustix::termios::{isatty, tcgetpgrp};
+use rustix::path::DecInt;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitStatus, getpid, set_child_subreaper};
 
-use crate::sys::{Signals, describe, start, stdin};
-use crate::{children, clock, socket};
+use crate::command_line::{Limits, Session};
+use crate::frames::Frames;
+use crate::report::Report;
+use crate::sys::{self, Place, Signals, describe, stdin, stdout};
+use crate::{clock, identity, socket, target};
+use command::{Command, Stream};
+use relay::{Outcome, Relay};
+use terminal::Terminal;
 
-/// How long a command that was told to end may take before it is killed, in milliseconds.
-const GRACE: u64 = 2000;
-/// What ends a session, and the child that ends. The terminal sends some of them to its whole foreground group.
-const SIGNALS: [Signal; 6] = [Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::TSTP];
+/// What ends a session, the child that ends, and nobody reading (which the writes say themselves).
+const SIGNALS: [Signal; 6] = [Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::PIPE];
+/// Stands in a command for the target's process.
+const PID: &[u8] = b"{pid}";
 
-/// Runs `command`. Returns its exit code, 128+n when signal n ended it, 127 when there is no such command and 126 when it
-/// cannot be executed.
-pub(crate) fn run(id: &str, command: &[&CStr]) -> u8 {
-    // Everything that the command starts, directly or not, is to come back to this process. Emulators refuse that: then
-    // leftovers go elsewhere, which is no reason to have no session.
-    let _ = set_child_subreaper(Some(getpid()));
-    let mut signals = match Signals::take_over(&SIGNALS) {
-        Ok(signals) => signals,
-        Err(error) => {
-            crate::complain(&["the session cannot be set up: ", describe(error)]);
-            return crate::FAILED;
-        }
-    };
-    let connection = socket::register(id);
+/// Runs a session. Returns the command's exit code, 128+n when signal n ended it, 127 when there is no such command and
+/// 126 when it cannot be executed.
+pub(crate) fn run(session: &Session<'_>) -> u8 {
+    let Some(signals) = set_up() else { return crate::FAILED };
+    let connection = socket::register();
     if let Err(error) = &connection {
         crate::complain(&[
             "warning: this session ends when the container is idle, it cannot register: ",
             describe(*error),
         ]);
     }
-    let terminal = isatty(stdin());
-    match start(command, !terminal) {
-        Ok(pid) => {
-            let mut main = Main { pid, terminal, deadline: None };
-            let status = main.watch(&mut signals, connection.ok());
-            children::sweep(&mut signals);
-            code(status)
+    let first = connection.as_ref().ok().and_then(socket::first);
+    let control = Control { connection: connection.ok(), end: None, is_first: false };
+    carry_out(session, signals, Frames::new(), control, first)
+}
+
+/// Is the first process and a session at once: waits for a client, runs its command, and ends with it.
+pub(crate) fn attached(limits: Limits, session: &Session<'_>) -> u8 {
+    let since = clock::now();
+    let Some(mut signals) = set_up() else { return crate::FAILED };
+    let mut frames = Frames::new();
+    let wait = limits.ttl.map_or(limits.idle, |ttl| ttl.min(limits.idle));
+    loop {
+        let left = (since + wait).saturating_sub(clock::now());
+        if left == 0 {
+            return 0;
         }
-        Err(error) => refuse(command[0], error),
+        let mut files = [PollFd::new(&signals, PollFlags::IN), PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
+        let _ = poll(&mut files, Some(&clock::timespec(left)));
+        let is_there = !files[1].revents().is_empty();
+        while let Some(signal) = signals.next() {
+            if matches!(signal, Signal::TERM | Signal::INT) {
+                return 0;
+            }
+        }
+        crate::children::reap(None);
+        if is_there {
+            match rustix::io::read(stdin(), frames.room()) {
+                Ok(length @ 1..) => {
+                    frames.fill(length);
+                    break;
+                }
+                Err(Errno::INTR) => {}
+                _ => {
+                    crate::complain(&["nobody can attach: the container has no stdin"]);
+                    return crate::FAILED;
+                }
+            }
+        }
+    }
+    let control = Control { connection: None, end: limits.ttl.map(|ttl| since + ttl), is_first: true };
+    carry_out(session, signals, frames, control, Some(getpid()))
+}
+
+/// What ends a session, beside its command and its client.
+struct Control {
+    /// To the first process, when that is another one.
+    connection: Option<OwnedFd>,
+    /// The end of the container's life.
+    end: Option<u64>,
+    /// Whether the container ends with this process.
+    is_first: bool,
+}
+
+fn set_up() -> Option<Signals> {
+    // Everything that the command starts, directly or not, is to come back to this process. Emulators refuse that: then
+    // leftovers go elsewhere, which is no reason to have no session.
+    let _ = set_child_subreaper(Some(getpid()));
+    let signals = Signals::take_over(&SIGNALS);
+    signals.map_err(|error| crate::complain(&["the session cannot be set up: ", describe(error)])).ok()
+}
+
+fn carry_out(session: &Session<'_>, mut signals: Signals, frames: Frames, control: Control, first: Option<Pid>) -> u8 {
+    let target = target::find(session.target, first);
+    if let Some(pid) = target {
+        target::link(pid);
+    }
+    if session.becomes {
+        let taken = target.map_or(Err("it is not visible"), identity::take);
+        if let Err(reason) = taken {
+            crate::complain(&["warning: this session cannot run as the user of the target's process: ", reason]);
+        }
+    }
+    crate::write_all(stdout(), Report::measure(target).line().as_bytes());
+    session.environment.iter().for_each(|&assignment| sys::set_variable(assignment.into()));
+    let pid = target.map(|pid| DecInt::new(pid.as_raw_pid()));
+    let pid = pid.as_ref().map(|pid| pid.as_bytes());
+    match pid.and_then(|pid| CString::new([b"KITBAG_PID=", pid].concat()).ok()) {
+        Some(assignment) => sys::set_variable(assignment),
+        None => sys::remove_variable(c"KITBAG_PID"),
+    }
+    let Some(words) = session.command.iter().map(|word| with_pid(word, pid)).collect::<Option<Vec<_>>>() else {
+        crate::complain(&["the command names `{pid}`, but the target's process is not visible here"]);
+        return crate::FAILED;
+    };
+    let command = match start(session, &words) {
+        Ok(command) => command,
+        Err(Fault::SetUp(error)) => {
+            crate::complain(&["the session cannot be set up: ", describe(error)]);
+            return crate::FAILED;
+        }
+        Err(Fault::Command(error)) => return crate::refuse(&words[0], error),
+    };
+    match Relay::new(command, frames, session.patience, control).run(&mut signals) {
+        Outcome::Ended(status) => code(status),
+        Outcome::Signal(signal) => u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX),
+        Outcome::Stuck => crate::FAILED,
     }
 }
 
-/// The command of a session.
-struct Main {
-    pid: Pid,
-    /// With a terminal it shares the process group of the wrapper, which is the foreground one: a group of its own could
-    /// be stopped by Ctrl-Z, and nobody would be there to continue it. Without one it leads its own group.
-    terminal: bool,
-    /// When it is killed, once it was told to end.
-    deadline: Option<u64>,
+enum Fault {
+    SetUp(Errno),
+    Command(Errno),
 }
 
-impl Main {
-    /// Until the command has ended.
-    fn watch(&mut self, signals: &mut Signals, mut connection: Option<OwnedFd>) -> WaitStatus {
-        loop {
-            self.wait(signals, connection.as_ref());
-            while let Some(signal) = signals.next() {
-                match signal {
-                    // The terminal has sent these to the command too.
-                    Signal::INT | Signal::QUIT | Signal::TSTP if self.terminal => {}
-                    Signal::CHILD => {}
-                    signal => self.signal(signal),
-                }
-            }
-            if let Some(status) = children::reap(Some(self.pid)) {
-                return status;
-            }
-            let mut numbers = [0; 16];
-            match connection.as_ref().map(|socket| socket::hear(socket, &mut numbers)) {
-                Some(Ok(0)) => {
-                    connection = None;
-                    self.signal(Signal::TERM);
-                }
-                Some(Ok(length)) => {
-                    let sent = numbers[..length].iter().filter_map(|&number| Signal::from_named_raw(number.into()));
-                    sent.for_each(|signal| self.signal(signal));
-                }
-                Some(Err(_)) | None => {}
-            }
-            if self.deadline.is_some_and(|deadline| deadline <= clock::now()) {
-                let _ = kill_process(self.pid, Signal::KILL);
-                self.deadline = None;
-            }
-        }
+fn start(session: &Session<'_>, words: &[CString]) -> Result<Command, Fault> {
+    if let Some(size) = session.terminal {
+        let terminal = Terminal::open(size).map_err(Fault::SetUp)?;
+        let pid = sys::start(words, &Place::Terminal(terminal.slave())).map_err(Fault::Command)?;
+        return Ok(Command { pid, stream: Stream::Terminal(terminal), status: None });
     }
+    let (theirs, stream) = if session.stdin {
+        let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC).map_err(Fault::SetUp)?;
+        rustix::io::ioctl_fionbio(&ours, true).map_err(Fault::SetUp)?;
+        (theirs, Stream::Pipe(ours))
+    } else {
+        let nothing = openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        (nothing.map_err(Fault::SetUp)?, Stream::Nothing)
+    };
+    let pid = sys::start(words, &Place::Group(theirs.as_fd())).map_err(Fault::Command)?;
+    Ok(Command { pid, stream, status: None })
+}
 
-    fn wait(&self, signals: &Signals, connection: Option<&OwnedFd>) {
-        let mut files = vec![PollFd::new(signals, PollFlags::IN)];
-        files.extend(connection.map(|connection| PollFd::new(connection, PollFlags::IN)));
-        let limit = self.deadline.map(|deadline| clock::timespec(deadline.saturating_sub(clock::now())));
-        let _ = poll(&mut files, limit.as_ref());
+/// The word with the target's process for each [`PID`]; nothing when there is none to put in.
+fn with_pid(word: &CStr, pid: Option<&[u8]>) -> Option<CString> {
+    let mut rest = word.to_bytes();
+    let mut whole = Vec::new();
+    while let Some(start) = rest.windows(PID.len()).position(|window| window == PID) {
+        whole.extend_from_slice(&rest[..start]);
+        whole.extend_from_slice(pid?);
+        rest = &rest[start + PID.len()..];
     }
-
-    /// Passes a signal on: to the group that the command leads, or to it and to what a shell has put in the foreground.
-    fn signal(&mut self, signal: Signal) {
-        if self.terminal {
-            let foreground = tcgetpgrp(stdin()).ok().filter(|group| *group != getpgrp() && *group != self.pid);
-            if let Some(group) = foreground {
-                let _ = kill_process_group(group, signal);
-            }
-            let _ = kill_process(self.pid, signal);
-        } else {
-            let _ = kill_process_group(self.pid, signal);
-        }
-        if matches!(signal, Signal::TERM | Signal::HUP) {
-            self.deadline.get_or_insert_with(|| clock::now() + GRACE);
-        }
-    }
+    whole.extend_from_slice(rest);
+    CString::new(whole).ok()
 }
 
 fn code(status: WaitStatus) -> u8 {
@@ -129,13 +185,18 @@ fn code(status: WaitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-fn refuse(command: &CStr, error: Errno) -> u8 {
-    let command = command.to_string_lossy();
-    if error == Errno::NOENT {
-        crate::complain(&["`", &command, "`: there is no such command in this image"]);
-        127
-    } else {
-        crate::complain(&["`", &command, "` cannot be executed: ", describe(error)]);
-        126
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_targets_process_is_put_in_everywhere() {
+        let with = |word| with_pid(word, Some(b"12")).unwrap();
+        assert_eq!(&*with(c"{pid}"), c"12");
+        assert_eq!(&*with(c"/proc/{pid}/fd/{pid}"), c"/proc/12/fd/12");
+        assert_eq!(&*with(c"{pid"), c"{pid");
+        assert_eq!(&*with(c"{}\xff"), c"{}\xff");
+        assert_eq!(with_pid(c"-p{pid}", None), None);
+        assert_eq!(with_pid(c"-p", None).as_deref(), Some(c"-p"));
     }
 }

@@ -1,19 +1,22 @@
-//! What has no safe interface: the entry point, signal masks, fork and exec, and what the standard library would be for.
+//! What has no safe interface: the entry point, signal masks, fork and exec, the environment, and what the standard library
+//! would be for.
 //!
 //! The one module with unsafe code. The program has a single thread, which is what makes masks and forks simple.
 #![allow(
     unsafe_code,
-    reason = "the C library's start, fork, exec, sigprocmask, signalfd and malloc have no safe wrapper"
+    reason = "the C library's start, fork, exec, environment, sigprocmask, signalfd and malloc have no safe wrapper"
 )]
 
+use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
 
-use rustix::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use rustix::io::{Errno, read};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, ioctl_tiocsctty, setpgid, setsid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 /// Signals that are taken over from their default action: blocked, and read from a file that can be polled.
 pub(crate) struct Signals(OwnedFd);
@@ -56,15 +59,23 @@ impl AsFd for Signals {
     }
 }
 
-/// Starts `command`, found through PATH, with no signal blocked; with `group`, as the leader of a process group.
-pub(crate) fn start(command: &[&CStr], group: bool) -> Result<Pid, Errno> {
+/// Where a command that is started belongs.
+pub(crate) enum Place<'a> {
+    /// It leads a process group and reads this.
+    Group(BorrowedFd<'a>),
+    /// It leads a session, whose terminal this is.
+    Terminal(BorrowedFd<'a>),
+}
+
+/// Starts `command`, found through PATH, with no signal blocked.
+pub(crate) fn start(command: &[CString], place: &Place<'_>) -> Result<Pid, Errno> {
     let arguments: Vec<*const c_char> = command.iter().map(|argument| argument.as_ptr()).chain([null()]).collect();
     // Closed by the exec; what the child writes instead is why there was none.
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // SAFETY: there is one thread, so the child may do what the parent may.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        let error = become_command(&arguments, group);
+        let error = settle(place).map_or_else(|error| error, |()| become_command(&arguments));
         let _ = rustix::io::write(&theirs, &error.raw_os_error().to_ne_bytes());
         // SAFETY: ends the child without anything of the parent's being run twice.
         unsafe { libc::_exit(i32::from(crate::FAILED)) };
@@ -81,19 +92,44 @@ pub(crate) fn start(command: &[&CStr], group: bool) -> Result<Pid, Errno> {
     }
 }
 
+/// In the child.
+fn settle(place: &Place<'_>) -> Result<(), Errno> {
+    match place {
+        Place::Group(input) => {
+            setpgid(None, None)?;
+            dup2_stdin(input)
+        }
+        Place::Terminal(terminal) => {
+            setsid()?;
+            ioctl_tiocsctty(terminal)?;
+            dup2_stdin(terminal)?;
+            dup2_stdout(terminal)?;
+            dup2_stderr(terminal)
+        }
+    }
+}
+
 /// In the child. Returns only when it fails.
-fn become_command(arguments: &[*const c_char], group: bool) -> Errno {
+fn become_command(arguments: &[*const c_char]) -> Errno {
     let mut set = MaybeUninit::uninit();
     // SAFETY: `set` is initialized before it is read; `arguments` ends with a null pointer and the strings before that
     // live as long as the caller's.
     unsafe {
-        if group {
-            libc::setpgid(0, 0);
-        }
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), null_mut());
         libc::execvp(arguments[0], arguments.as_ptr());
     }
+    last_error()
+}
+
+/// Becomes the program that is open as `file`. Returns only when it fails.
+pub(crate) fn execute(file: &OwnedFd, command: &[&CStr]) -> Errno {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    let arguments: Vec<*const c_char> = command.iter().map(|argument| argument.as_ptr()).chain([null()]).collect();
+    // SAFETY: `arguments` ends with a null pointer as `environ` does, and all that they point to is still there.
+    unsafe { libc::fexecve(file.as_raw_fd(), arguments.as_ptr(), environ) };
     last_error()
 }
 
@@ -119,11 +155,23 @@ fn standard(number: i32) -> BorrowedFd<'static> {
 
 /// A variable of the environment.
 pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
-    // SAFETY: nothing here changes the environment, so the string lives as long as the program.
+    // SAFETY: no string of the environment is ever changed or freed: `set_variable` puts others in their place.
     unsafe {
         let value = libc::getenv(name.as_ptr());
         (!value.is_null()).then(|| CStr::from_ptr(value))
     }
+}
+
+/// Sets a variable, given as `NAME=VALUE`.
+pub(crate) fn set_variable(assignment: CString) {
+    // SAFETY: the environment keeps the string itself, which is given to it for good.
+    unsafe { libc::putenv(assignment.into_raw()) };
+}
+
+/// Takes a variable away.
+pub(crate) fn remove_variable(name: &CStr) {
+    // SAFETY: the name is a string, and there is one thread.
+    unsafe { libc::unsetenv(name.as_ptr()) };
 }
 
 /// What an error is called.
