@@ -73,7 +73,7 @@ mod tests {
           # optional: tells what the node says when a debug container does not start; without it that is not shown
           - apiGroups: [""]
             resources: ["events"]
-            verbs: ["list"]
+            verbs: ["list", "watch"]
         "#);
     }
 

@@ -91,7 +91,7 @@ fn what_can_be_done_in_another_way_is_only_a_loss() {
     without permission to create and get `pods/exec` the debug container has one session only, and ends with it
     without permission to watch `pods` the pod is asked for once a second
     without permission to create `events` no event is left on the pod
-    without permission to list `events` that is not shown
+    without permission to list and watch `events` that is not shown
     ");
 }
 

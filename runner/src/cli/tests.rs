@@ -91,7 +91,7 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
     -o json does not go with -t: what a terminal shows is no output
     `kubectl kitbag debug shop --image x --tag y` is no command line: the argument '--image <REFERENCE>' cannot be used with '--tag <TAG>'
     `kubectl kitbag debug shop --as-group g` is no command line: the following required arguments were not provided:
-    `kubectl kitbag debug shop --as-user root` is no command line: invalid value 'root' for '--as-user <UID[:GID]>': numbers are wanted, UID[:GID]: Kubernetes knows no names of users
+    `kubectl kitbag debug shop --as-user root` is no command line: invalid value 'root' for '--as-user <UID[:GID]>': `root` is not UID[:GID]: numbers from 0 to 2147483647 are wanted
     `kubectl kitbag debug shop --idle soon` is no command line: invalid value 'soon' for '--idle <DURATION>': a number of seconds is wanted, or a duration like `90s`, `30m`, `8h`
     `kubectl kitbag debug shop --timeout 0` is no command line: invalid value '0' for '--timeout <DURATION>': at least one second is wanted
     `kubectl kitbag debug shop --tag a/b` is no command line: invalid value 'a/b' for '--tag <TAG>': letters, digits, `_`, `.` and `-` make a tag, 128 at the most
@@ -194,6 +194,11 @@ fn help_has_everything() {
 
               [default: 8h]
 
+          --patience <DURATION>
+              How long the command goes on without a sign of life from this client
+
+              [default: 45s]
+
           --new
               Adds a container even where one that fits is running
 
@@ -224,11 +229,11 @@ fn help_has_everything() {
               One of kubectl's profiles
 
               Possible values:
-              - general:    SYS_PTRACE
-              - baseline:   nothing that Pod Security's level `baseline` refuses
-              - restricted: nothing that Pod Security's level `restricted` refuses
-              - netadmin:   NET_ADMIN and NET_RAW
-              - sysadmin:   privileged
+              - general:    Adds SYS_PTRACE to the runtime's default capabilities
+              - baseline:   The runtime's default capabilities
+              - restricted: The target's user without any privilege
+              - netadmin:   Adds NET_ADMIN and NET_RAW to the runtime's default capabilities
+              - sysadmin:   A privileged container
 
           --custom <FILE>
               A container, as JSON or YAML, that is merged into ours, as kubectl does it

@@ -29,9 +29,20 @@ mod tests {
             text(&catalog, &names).unwrap_or_else(|error| error.to_string())
         };
         insta::assert_snapshot!(told("net strace"), @r"
-        dig          nothing
-        strace       target-attach   optional
-        tcpdump      raw-socket      required
+        dig
+          needs nothing               works in every pod
+
+        strace
+          target-attach (optional)    to attach to the target's processes with ptrace
+          where nothing is refused    root with KILL, SYS_PTRACE and nothing else
+          in baseline                 target-attach: sessions become the target's user; not for a target that hides itself or has added capabilities
+          in restricted               target-attach: the container runs as the target's user; not for a target that hides itself
+
+        tcpdump
+          raw-socket (required)       raw and packet sockets
+          where nothing is refused    root with NET_RAW and nothing else
+          in baseline                 raw-socket: works where the runtime gives NET_RAW by default (containerd does, CRI-O does not)
+          in restricted               raw-socket: refused
         ");
         insta::assert_snapshot!(told("strac"), @"unknown tool `strac`: did you mean `strace` or `stat` (of `busybox`) or `trace`?");
     }

@@ -152,7 +152,16 @@ mod tests {
     #[test]
     fn an_error_is_an_object_too() {
         let error = TargetError::Finished { pod: "shop".to_owned(), phase: "Succeeded".to_owned() }.into();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&Object::of_error(&error).in_pod("shop")).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&Object::of_error(&error).in_pod("shop")).unwrap(), @r#"
+        {
+          "pod": "shop",
+          "exitCode": 67,
+          "error": {
+            "kind": "the pod or container cannot be debugged in its state",
+            "message": "pod `shop` has finished (Succeeded): no container can be added"
+          }
+        }
+        "#);
     }
 
     #[test]
@@ -162,6 +171,6 @@ mod tests {
             stderr: Some(text(vec![0xff, 0], Stderr::Stderr, Stderr::StderrBase64)),
             ..Object::default()
         };
-        insta::assert_snapshot!(serde_json::to_string(&object).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string(&object).unwrap(), @r#"{"exitCode":0,"stdout":"ok\n","stderrBase64":"/wA="}"#);
     }
 }
