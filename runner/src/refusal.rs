@@ -27,7 +27,7 @@ pub struct Asked<'a> {
 pub enum Refusal {
     /// A permission is missing.
     Rbac {
-        /// Who asked.
+        /// Who asked; empty where the server does not say.
         user: String,
         /// The verb.
         verb: String,
@@ -207,7 +207,8 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rbac { user, verb, resource, namespace, .. } => {
-                write!(f, "user `{user}` may not {verb} `{resource}`")?;
+                let user = if user.is_empty() { "the user".to_owned() } else { format!("user `{user}`") };
+                write!(f, "{user} may not {verb} `{resource}`")?;
                 match namespace {
                     Some(namespace) => write!(f, " in namespace `{namespace}`"),
                     None => f.write_str(" in this cluster"),
@@ -244,7 +245,7 @@ fn lines(reasons: &[String]) -> String {
 }
 
 fn forbidden(message: String, asked: Asked<'_>) -> Refusal {
-    let known = rbac(&message, asked).or_else(|| pod_security(&message, asked));
+    let known = rbac(&message, asked).or_else(|| pod_security(&message, asked)).or_else(|| upgrade(&message, asked));
     let is_limit =
         || message.contains("exceeded quota") || message.contains("failed quota") || message.contains(" usage per ");
     match known {
@@ -268,6 +269,19 @@ fn rbac(message: &str, asked: Asked<'_>) -> Option<Refusal> {
         group: group.map(|(group, _)| group.into()).unwrap_or_default(),
         resource: resource.to_owned(),
         namespace: (!after.contains("at the cluster scope")).then(|| asked.namespace.into()),
+    })
+}
+
+/// `pods "shop" is forbidden: ` and nothing more: since 1.35 who opens a session over a WebSocket must be permitted to
+/// `create` it, and that check gives no reason.
+fn upgrade(message: &str, asked: Asked<'_>) -> Option<Refusal> {
+    let is_session = matches!(asked.resource, "pods/exec" | "pods/attach");
+    (is_session && message.trim_end().ends_with("is forbidden:")).then(|| Refusal::Rbac {
+        user: String::new(),
+        verb: "create".to_owned(),
+        group: Box::default(),
+        resource: asked.resource.to_owned(),
+        namespace: Some(asked.namespace.into()),
     })
 }
 

@@ -44,7 +44,8 @@ use receive::Seen;
 const FATE: Duration = Duration::from_secs(2);
 /// How long the pod's status is waited for that has the exit code of a container that was attached to.
 const CODE: Duration = Duration::from_secs(5);
-/// What the runtime leaves of sessions whose container ends.
+/// What kitbag-init, and what the runtime, leaves of sessions whose container ends.
+const HUNG_UP: u8 = 128 + signals::HUP;
 const KILLED: u8 = 128 + signals::KILL;
 
 /// Where sessions run.
@@ -87,10 +88,10 @@ pub async fn run(
     let command = [INIT, "session"].map(str::to_owned).into_iter().chain(arguments(wanted)).collect();
     let (end, left) = converse(place, To::Exec(command, Stdin::Open), wanted, on_report, output).await?;
     match end {
-        // The runtime kills the sessions of a container that ends, but a command can also be killed alone.
-        Ok(End::Status(KILLED)) => match ending(place, FATE).await {
+        // A container that ends takes its sessions along, but a command can also get these signals alone.
+        Ok(End::Status(code @ (HUNG_UP | KILLED))) => match ending(place, FATE).await {
             Ok(Some(ending)) => Err(place.gone(ending.to_string()).into()),
-            Ok(None) | Err(_) => Ok(left.ended(KILLED)),
+            Ok(None) | Err(_) => Ok(left.ended(code)),
         },
         Ok(End::Status(code) | End::Killed(code) | End::Left(code)) => Ok(left.ended(code)),
         Err(Broken::Lost(reason)) => match ending(place, FATE).await {

@@ -1,6 +1,7 @@
 //! Waiting for the container to start, with the reason while it does not. What a pod's status means is in [`state`], and
 //! how the pod is followed through lost connections in [`follow`]; this is the clock, and what is said when.
 
+use std::future::pending;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ use follow::{Seen, Source};
 pub struct Wait<'a> {
     /// The pods of the namespace.
     pub pods: &'a Api<Pod>,
-    /// Its events, where they may be read: what the node says is told when the wait ends without success.
+    /// Its events, where they may be read: the start is seen sooner, and what the node says is told when the wait ends
+    /// without success.
     pub events: Option<&'a Api<Event>>,
     /// The pod may be watched. Where not, it is asked for once a second.
     pub watch: bool,
@@ -37,7 +39,7 @@ pub struct Wait<'a> {
     pub asked: Asked<'a>,
 }
 
-/// Waits until the container runs, from `pod` on, which is how it was a moment ago. Returns the pod as it is then. `say`
+/// Waits until the container runs, from `pod` on, which is how it was a moment ago. Returns the pod as it was last seen. `say`
 /// gets a line for each state that lasts, or that a person can do something about.
 ///
 /// # Errors
@@ -56,7 +58,21 @@ pub async fn until_running(wait: &Wait<'_>, pod: &Pod, say: impl FnMut(&str)) ->
                 Seen::Away(why) => talk.away(why),
                 Seen::Same => talk.same(),
             });
-            match within(wait.limit, following).await {
+            let started = async {
+                match wait.events.filter(|_| wait.watch) {
+                    Some(events) => events::started(events, container).await,
+                    None => pending().await,
+                }
+            };
+            // The node tells of the start at once, and writes it into the pod when it comes by again: up to a second later.
+            let either = async {
+                tokio::select! {
+                    biased;
+                    result = following => result,
+                    () = started => Ok(Ok(pod.clone())),
+                }
+            };
+            match within(wait.limit, either).await {
                 Some(result) => result?,
                 None => Err(Cause::Timeout { seconds: wait.limit.as_secs(), reason: talk.reason() }),
             }

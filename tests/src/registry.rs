@@ -120,7 +120,8 @@ fn answers(address: SocketAddr) -> bool {
         stream.write_all(request.as_bytes())?;
         let mut start = [0; 12];
         stream.read_exact(&mut start)?;
-        Ok(start == *b"HTTP/1.1 200")
+        // One that wants a password says so.
+        Ok(start == *b"HTTP/1.1 200" || start == *b"HTTP/1.1 401")
     };
     ask().unwrap_or(false)
 }

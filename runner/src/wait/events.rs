@@ -1,10 +1,12 @@
 //! What the node says about the container: the pod's events, as lines.
 
+use std::future::pending;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, WatchEvent, WatchParams};
 
 /// How many are shown: the newest.
 const SHOWN: usize = 5;
@@ -18,6 +20,21 @@ pub(super) async fn about(events: &Api<Event>, pod: &str, container: &str) -> Ve
         Ok(Ok(list)) => lines(&list.items, container),
         _ => Vec::new(),
     }
+}
+
+/// Until the node says that it has started the container. For ever where its events can't be watched.
+pub(super) async fn started(events: &Api<Event>, container: &str) {
+    let fields = format!("involvedObject.fieldPath=spec.ephemeralContainers{{{container}}},reason=Started");
+    // From the beginning: it may have been said already.
+    if let Ok(stream) = events.watch(&WatchParams::default().fields(&fields).disable_bookmarks(), "0").await {
+        pin_mut!(stream);
+        while let Some(Ok(event)) = stream.next().await {
+            if matches!(event, WatchEvent::Added(_) | WatchEvent::Modified(_)) {
+                return;
+            }
+        }
+    }
+    pending::<()>().await;
 }
 
 /// Those that are about the container, the newest last.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::script::{ASKED, Answer, modified, pod, server};
 
 const WATCH: &str = "watch=true";
+const STARTED: &str = "fieldSelector=involvedObject.fieldPath%3Dspec.ephemeralContainers%7Bkitbag-new%7D%2Creason%3DStarted";
 const EVENTS: &str = "/namespaces/web/events?&fieldSelector=involvedObject.kind%3DPod%2CinvolvedObject.name%3Dshop";
 
 fn creating() -> Value {
@@ -75,7 +76,9 @@ async fn an_image_that_will_not_come_ends_the_wait_with_the_events() {
     });
     let list = json!({ "kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": [event] });
     let (client, server) = server(vec![
-        Answer::watched(WATCH, &[modified("8", &pull_fails("127.0.0.1:5005/strace@sha256:00: not found"))]),
+        Answer::watched(WATCH, &[modified("8", &creating())]),
+        Answer::watched(STARTED, &[]),
+        Answer::watched(WATCH, &[modified("9", &pull_fails("127.0.0.1:5005/strace@sha256:00: not found"))]),
         Answer::get(EVENTS, &list),
     ]);
     let (result, _) = wait_with(&client, true, true).await;
@@ -91,9 +94,26 @@ async fn an_image_that_will_not_come_ends_the_wait_with_the_events() {
 }
 
 #[tokio::test]
+async fn the_nodes_word_for_the_start_is_enough() {
+    let started = json!({ "type": "ADDED", "object": {
+        "metadata": { "name": "shop.1" }, "reason": "Started",
+        "involvedObject": { "fieldPath": "spec.ephemeralContainers{kitbag-new}" },
+    } });
+    let (client, server) = server(vec![
+        Answer::watched(WATCH, &[modified("8", &creating())]),
+        Answer::watched(STARTED, &[started]),
+    ]);
+    wait_with(&client, true, true).await.0.unwrap();
+    drop(client);
+    server.await.unwrap();
+}
+
+#[tokio::test]
 async fn events_that_may_not_be_read_are_left_out() {
     let (client, server) = server(vec![
-        Answer::watched(WATCH, &[modified("8", &pull_fails("manifest unknown"))]),
+        Answer::watched(WATCH, &[modified("8", &creating())]),
+        Answer::refused(Method::GET, STARTED, 403, "no"),
+        Answer::watched(WATCH, &[modified("9", &pull_fails("manifest unknown"))]),
         Answer::refused(Method::GET, EVENTS, 403, "no"),
     ]);
     let (result, _) = wait_with(&client, true, true).await;

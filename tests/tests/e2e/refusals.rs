@@ -6,7 +6,6 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("a wrong tool name", a_wrong_tool_name),
     ("a wrong pod", a_wrong_pod),
     ("a wrong container", a_wrong_container),
-    ("a registry that is down", a_registry_that_is_down),
     ("a name outside the grammar", a_name_outside_the_grammar),
     ("a policy that forbids", a_policy_that_forbids),
     ("a user who may not", a_user_who_may_not),
@@ -35,10 +34,6 @@ fn a_wrong_pod(world: &World) {
 
 fn a_wrong_container(world: &World) {
     refused(world, &["untouched", "strace", "-c", "nope"], &["`nope`", "shop"]);
-}
-
-fn a_registry_that_is_down(world: &World) {
-    refused(world, &["untouched", "strace", "--registry", "127.0.0.1:5999"], &["127.0.0.1:5999"]);
 }
 
 fn a_name_outside_the_grammar(world: &World) {

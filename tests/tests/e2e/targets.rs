@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
         probe(world, &case);
     }),
     ("where baseline is enforced, beside a target that hides itself", |world| {
-        let said = &["non-dumpable", "SYS_PTRACE"];
+        let said = &["not dumpable", "SYS_PTRACE"];
         let case = Case { namespace: "baseline", pod: "hidden", level: "baseline", user: "1000:0", said, ..EVERYTHING };
         probe(world, &Case { works: &["tcpdump"], ..case });
     }),
