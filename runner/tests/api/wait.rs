@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use crate::script::{ASKED, Answer, modified, pod, server};
 
 const WATCH: &str = "watch=true";
-const STARTED: &str = "fieldSelector=involvedObject.fieldPath%3Dspec.ephemeralContainers%7Bkitbag-new%7D%2Creason%3DStarted";
+const STARTED: &str =
+    "fieldSelector=involvedObject.fieldPath%3Dspec.ephemeralContainers%7Bkitbag-new%7D%2Creason%3DStarted";
 const EVENTS: &str = "/namespaces/web/events?&fieldSelector=involvedObject.kind%3DPod%2CinvolvedObject.name%3Dshop";
 
 fn creating() -> Value {
@@ -99,10 +100,8 @@ async fn the_nodes_word_for_the_start_is_enough() {
         "metadata": { "name": "shop.1" }, "reason": "Started",
         "involvedObject": { "fieldPath": "spec.ephemeralContainers{kitbag-new}" },
     } });
-    let (client, server) = server(vec![
-        Answer::watched(WATCH, &[modified("8", &creating())]),
-        Answer::watched(STARTED, &[started]),
-    ]);
+    let (client, server) =
+        server(vec![Answer::watched(WATCH, &[modified("8", &creating())]), Answer::watched(STARTED, &[started])]);
     wait_with(&client, true, true).await.0.unwrap();
     drop(client);
     server.await.unwrap();

@@ -118,7 +118,7 @@ fn an_image_that_wants_a_secret(world: &World) {
     let without = world.pod("no-secret");
     let seen = world.kitbag(&[&["debug", &without, "strace"], &flags[..], &["--", "strace", "--version"]].concat());
     assert!(seen.code.is_some_and(|code| code != 0), "{}", seen.stderr);
-    assert!(seen.stderr.contains("imagePullSecret"), "{}", seen.stderr);
+    assert!(seen.stderr.contains("pull secret"), "{}", seen.stderr);
 
     let with = world.pod_with("secret", "imagePullSecrets: [{ name: pull }]");
     let seen = world.kitbag(&[&["debug", &with, "strace"], &flags[..], &["--", "strace", "--version"]].concat());

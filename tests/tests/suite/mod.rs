@@ -38,7 +38,6 @@ pub(crate) fn run<W: Send + Sync + 'static, E: Display>(
     let conclusion = libtest_mimic::run(&arguments, tests.map(trial).collect());
     let one = Arguments { test_threads: Some(1), ..arguments };
     let last = libtest_mimic::run(&one, alone.iter().map(trial).collect());
-    drop(trial);
     match Arc::into_inner(world).map(stop) {
         Some(Ok(())) if conclusion.has_failed() => conclusion.exit_code(),
         Some(Ok(())) => last.exit_code(),
