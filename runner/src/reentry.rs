@@ -21,6 +21,8 @@ pub struct Debugger {
     pub target: String,
     /// Its tools and their versions.
     pub tools: Vec<(Name, String)>,
+    /// The same as it was written down.
+    pub listed: String,
     /// How its privileges were found: `exact`, `fewer`, `baseline`, `restricted`, `chosen`.
     pub level: Option<String>,
     /// Who made it.
@@ -142,12 +144,14 @@ fn debugger(container: &EphemeralContainer, status: Option<&ContainerStatus>) ->
         let position = own.iter().position(|word| word == flag)?;
         own.get(position + 1)?.parse().ok().map(Duration::from_secs)
     };
+    let listed = variable("KITBAG_TOOLS").unwrap_or_default();
     let state = status.and_then(|status| status.state.as_ref());
     let (state, started) = condition(state);
     Some(Debugger {
         name: container.name.clone(),
         target,
-        tools: variable("KITBAG_TOOLS").map(|text| tools(&text)).unwrap_or_default(),
+        tools: tools(&listed),
+        listed,
         level: variable("KITBAG_PRIVILEGES"),
         user: variable("KITBAG_USER"),
         reason: variable("KITBAG_REASON"),

@@ -130,7 +130,7 @@ impl Doing {
         match self {
             Self::Debug(found) => [found.rules().as_slice(), &[ADD, EXEC, WATCH, TRACE, EVENTS]].concat(),
             Self::List(found) => [found.rules().as_slice(), &[STATUS]].concat(),
-            Self::Attach(found) => [found.rules().as_slice(), &[ENTER]].concat(),
+            Self::Attach(found) => [found.rules().as_slice(), &[ENTER, TRACE]].concat(),
             Self::End(Found::Pod) => vec![POD, ENTER, WATCH],
             Self::End(found) => [found.rules().as_slice(), &[ENTER, POD, WATCH]].concat(),
         }

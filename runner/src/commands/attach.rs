@@ -1,24 +1,38 @@
 //! `kubectl kitbag attach`: one more session in a debug container that runs. Nothing is added to the pod.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kitbag_toolsets::Catalog;
+use kube::Api;
+use tokio::sync::oneshot;
 
+use crate::access;
 use crate::cli::Attach;
 use crate::cluster::{self, Cluster};
 use crate::error::Error;
 use crate::found::{self, Debugger, FoundError};
+use crate::privileges::Level;
 use crate::progress::Progress;
+use crate::report::Report;
+use crate::sentences::{self, Facts};
 use crate::session::{self, Output, Wanted};
-use crate::target::{self, Which};
+use crate::target::{self, Target, Which};
+use crate::trace::{self, Trace};
 
 /// Runs the command. Returns the exit code of what ran in the container.
 pub(crate) async fn run(arguments: &Attach) -> Result<u8, Error> {
     let progress = Progress::new(arguments.common.verbose);
     let streams = super::streams(arguments.stdin, arguments.tty, arguments.command.is_empty(), &progress);
-    let Cluster { client, namespace, .. } = cluster::connect(&arguments.common, progress.clock()).await?;
-    let pods = target::find(&client, &namespace, &arguments.pods.required()?, Which::All).await?.pods;
+    let Cluster { client, namespace, user } = cluster::connect(&arguments.common, progress.clock()).await?;
+    let reference = arguments.pods.required()?;
+    let (found, user) = tokio::join!(
+        target::find(&client, &namespace, &reference, Which::All),
+        access::whoami(&client, user.as_deref()),
+    );
+    let pods = found?.pods;
     let (pod, debugger) = choose(&pods, arguments.container.as_deref())?;
-    let command = found::command(&debugger, &arguments.command, &Catalog::builtin()?)?;
+    let catalog = Catalog::builtin()?;
+    let command = found::command(&debugger, &arguments.command, &catalog)?;
     let place = found::place(&client, &namespace, pod, &debugger);
     if pods.len() > 1 {
         progress.say(&format!("pod `{}`, debug container `{}`", place.pod, place.container));
@@ -29,9 +43,41 @@ pub(crate) async fn run(arguments: &Attach) -> Result<u8, Error> {
         target_id: found::target_id(pod, &debugger.target),
         ..Wanted::new(command, streams)
     };
-    let ended = session::run(&place, &wanted, |_| Ok(()), Output::Standard).await?;
+    // Of a pod that is going, or a target between two starts, nothing more can be said.
+    let target = target::choose(pod, Some(&debugger.target)).ok();
+    let (open, is_open) = oneshot::channel();
+    let on_report = |report: &Report| {
+        let notes = target.as_ref().map(|target| notes(report, &debugger, &namespace, target, &catalog));
+        notes.unwrap_or_default().iter().for_each(|note| progress.say(&format!("note: {note}")));
+        let _ = open.send(());
+        Ok(())
+    };
+    let trace = async {
+        if is_open.await.is_ok() {
+            let event = trace::event(&trace(&debugger, &user), pod, Timestamp::now());
+            if let Err(error) = trace::leave(&Api::namespaced(client.clone(), &namespace), &event).await {
+                progress.done(&error);
+            }
+        }
+    };
+    let (ended, ()) = tokio::join!(session::run(&place, &wanted, on_report, Output::Standard), trace);
+    let ended = ended?;
     progress.done(&format!("the session has ended, exit code {}", ended.code));
     Ok(ended.code)
+}
+
+/// What falls short in that container, for all of its tools.
+fn notes(report: &Report, debugger: &Debugger, namespace: &str, target: &Target, catalog: &Catalog) -> Vec<String> {
+    let needs = debugger.tools.iter().filter_map(|(tool, _)| {
+        let recipe = catalog.recipe(tool.as_str())?;
+        Some((tool.clone(), recipe.needs.clone()))
+    });
+    let level = debugger.level.as_deref().and_then(|level| level.parse().ok()).unwrap_or(Level::Chosen);
+    sentences::of(&Facts { report, level, needs: &needs.collect(), namespace, target }).notes
+}
+
+fn trace<'a>(debugger: &'a Debugger, user: &'a str) -> Trace<'a> {
+    Trace { user, target: &debugger.target, tools: &debugger.listed, container: &debugger.name, reason: None }
 }
 
 /// Of several pods the best that has a debug container to use; where none has, the best is told about.

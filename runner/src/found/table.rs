@@ -150,6 +150,7 @@ mod tests {
         let debugger = Debugger {
             name: "kitbag-x2f5q".into(),
             target: "app".into(),
+            listed: String::new(),
             tools: ["strace", "tcpdump"].map(|it| (Name::try_from(it.to_owned()).unwrap(), "1.0".to_owned())).to_vec(),
             level: Some("exact".into()),
             user: Some("jane".into()),

@@ -70,14 +70,13 @@ impl Entry<'_> {
         let debugger = reentry::fitting(&running, &wanted, Timestamp::now())?;
         let level = debugger.level.as_deref()?.parse().ok()?;
         let meant = candidate(debugger)?;
-        let tools = debugger.tools.iter().map(|(name, version)| format!("{name}={version}"));
         Some(Entered {
             place: self.place(&debugger.name),
             candidate: Candidate { level, context: debugger.context.clone(), ..meant.clone() },
             attached: false,
             again: true,
             image: debugger.image.clone(),
-            tools: tools.collect::<Vec<_>>().join(" "),
+            tools: debugger.listed.clone(),
         })
     }
 

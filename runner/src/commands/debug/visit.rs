@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kitbag_toolsets::{Name, Needs};
+use tokio::sync::oneshot;
 
 use super::enter::{Entered, Entry};
 use super::errand::Errand;
@@ -109,6 +110,7 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
     // For one command its own tool's needs matter; in a shell a person may use any.
     let needs: BTreeMap<Name, Needs> =
         errand.image.needs.iter().filter(|(name, _)| tool.is_none_or(|tool| tool == *name)).map(cloned).collect();
+    let (open, is_open) = oneshot::channel();
     let on_report = |report: &Report| {
         opened.set(true);
         progress.done("the session is open");
@@ -118,6 +120,7 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
         }
         said.notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
         notes = said.notes;
+        let _ = open.send(());
         Ok(())
     };
     let session = async {
@@ -127,7 +130,13 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
             session::run(&entered.place, &wanted, on_report, output).await
         }
     };
-    let (ended, ()) = tokio::join!(session, leave_trace(entry, &entered));
+    // Once it is open: nobody should wait for the trace, and what did not open leaves none.
+    let trace = async {
+        if is_open.await.is_ok() {
+            leave_trace(entry, &entered).await;
+        }
+    };
+    let (ended, ()) = tokio::join!(session, trace);
     let ended = ended?;
     if let Some(first) = ended.first_output {
         progress.note(first, "first output");
