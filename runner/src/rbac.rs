@@ -98,6 +98,10 @@ mod tests {
           - apiGroups: [""]
             resources: ["pods/exec"]
             verbs: ["create", "get"]
+          # optional: leaves a trace on the pod: who debugs it, with what and why; without it no event is left on the pod
+          - apiGroups: [""]
+            resources: ["events"]
+            verbs: ["create"]
         "#);
     }
 

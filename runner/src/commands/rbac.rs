@@ -74,7 +74,7 @@ mod tests {
         debug -l app=shop strace: kitbag-debug default ["pods"] ["list"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list", "watch"]
         list: kitbag-list default ["pods"] ["list"] ["pods/exec"] ["create", "get"]
         list -A: kitbag-list ["pods"] ["list"] ["pods/exec"] ["create", "get"]
-        attach sts/shop -n web: kitbag-attach web ["statefulsets"] ["get"] ["pods"] ["list"] ["pods/exec"] ["create", "get"]
+        attach sts/shop -n web: kitbag-attach web ["statefulsets"] ["get"] ["pods"] ["list"] ["pods/exec"] ["create", "get"] ["events"] ["create"]
         end job/shop: kitbag-end default ["jobs"] ["get"] ["pods"] ["list"] ["pods/exec"] ["create", "get"] ["pods"] ["get"] ["pods"] ["watch"]
         tools: # `kubectl kitbag tools` takes no Role: it asks the cluster for nothing
         debug: a TARGET is wanted, or a selector: -l app=shop
