@@ -135,6 +135,26 @@ impl Kind {
         }
     }
 
+    /// One word for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::UnknownTool => "unknown-tool",
+            Self::NotFound => "not-found",
+            Self::Unfit => "unfit",
+            Self::Registry => "registry",
+            Self::Cluster => "cluster",
+            Self::Internal => "internal",
+            Self::Start => "start",
+            Self::Policy => "policy",
+            Self::Timeout => "timeout",
+            Self::Session => "session",
+            Self::Forbidden => "forbidden",
+            Self::Config => "config",
+        }
+    }
+
     /// A few words for `--help`.
     #[must_use]
     pub const fn meaning(self) -> &'static str {

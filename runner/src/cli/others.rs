@@ -1,9 +1,12 @@
 //! The command lines of everything but `debug`.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use super::common::Common;
 use super::debug::Pods;
+use super::values;
 
 /// Lists debug containers: in which pod, with which tools, for whom, since when, how long idle.
 #[derive(Clone, Debug, Args)]
@@ -60,6 +63,12 @@ pub(crate) struct Attach {
     /// Gives the command a terminal; implies -i.
     #[arg(short = 't', long)]
     pub(crate) tty: bool,
+    /// How long the command goes on without a sign of life from this client.
+    #[arg(long, value_name = "DURATION", default_value = "45s", value_parser = values::duration)]
+    pub(crate) patience: Duration,
+    /// Says why, in the event that is written to the pod.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::access;
 use crate::cli::Attach;
 use crate::cluster::{self, Cluster};
+use crate::commands::debug::visit::beside;
 use crate::error::Error;
 use crate::found::{self, Debugger, FoundError};
 use crate::privileges::Level;
@@ -41,6 +42,7 @@ pub(crate) async fn run(arguments: &Attach) -> Result<u8, Error> {
     let wanted = Wanted {
         becomes: debugger.becomes(),
         target_id: found::target_id(pod, &debugger.target),
+        patience: arguments.patience,
         ..Wanted::new(command, streams)
     };
     // Of a pod that is going, or a target between two starts, nothing more can be said.
@@ -54,14 +56,13 @@ pub(crate) async fn run(arguments: &Attach) -> Result<u8, Error> {
     };
     let trace = async {
         if is_open.await.is_ok() {
-            let event = trace::event(&trace(&debugger, &user), pod, Timestamp::now());
+            let event = trace::event(&trace(&debugger, &user, arguments.reason.as_deref()), pod, Timestamp::now());
             if let Err(error) = trace::leave(&Api::namespaced(client.clone(), &namespace), &event).await {
                 progress.done(&error);
             }
         }
     };
-    let (ended, ()) = tokio::join!(session::run(&place, &wanted, on_report, Output::Standard), trace);
-    let ended = ended?;
+    let ended = beside(session::run(&place, &wanted, on_report, Output::Standard), trace).await?;
     progress.done(&format!("the session has ended, exit code {}", ended.code));
     Ok(ended.code)
 }
@@ -76,8 +77,8 @@ fn notes(report: &Report, debugger: &Debugger, namespace: &str, target: &Target,
     sentences::of(&Facts { report, level, needs: &needs.collect(), namespace, target }).notes
 }
 
-fn trace<'a>(debugger: &'a Debugger, user: &'a str) -> Trace<'a> {
-    Trace { user, target: &debugger.target, tools: &debugger.listed, container: &debugger.name, reason: None }
+fn trace<'a>(debugger: &'a Debugger, user: &'a str, reason: Option<&'a str>) -> Trace<'a> {
+    Trace { user, target: &debugger.target, tools: &debugger.listed, container: &debugger.name, reason }
 }
 
 /// Of several pods the best that has a debug container to use; where none has, the best is told about.

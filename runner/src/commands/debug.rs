@@ -6,7 +6,7 @@ mod dry_run;
 mod enter;
 mod errand;
 mod object;
-mod visit;
+pub(super) mod visit;
 
 use crate::cli::Debug;
 use crate::cli::values::DryRun;
@@ -20,31 +20,32 @@ const CAPTURED: usize = 16 * 1024 * 1024;
 /// Runs the command. Returns the exit code of what ran in the container.
 pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
     let for_programs = arguments.output.format.is_some() && arguments.output.dry_run == DryRun::None;
-    match go(arguments).await {
-        Err(error) if for_programs => {
-            object::print(&Object::of_error(&error))?;
-            Err(error)
+    let tell = |object: Object| if for_programs { object::print(&object) } else { Ok(()) };
+    let (errand, found) = match Errand::prepare(arguments).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            tell(Object::of_error(&error))?;
+            return Err(error);
         }
-        result => result,
-    }
-}
-
-async fn go(arguments: Debug) -> Result<u8, Error> {
-    let (errand, found) = Errand::prepare(arguments).await?;
-    if errand.arguments.all {
-        return all::run(&errand, &found.pods).await;
-    }
+    };
     if let Some(said) = &found.said {
         errand.progress.say(said);
+    }
+    if errand.arguments.all {
+        return all::run(&errand, &found.pods).await;
     }
     let Some(pod) = found.pods.first() else { unreachable!("what was found is at least one pod") };
     if errand.arguments.output.dry_run != DryRun::None {
         return dry_run::run(&errand, pod).await;
     }
-    let output = errand.output(None);
-    let visited = visit::run(&errand, pod, &errand.progress, output).await?;
-    if errand.arguments.output.format.is_some() {
-        object::print(&visited.object(&errand))?;
+    match visit::run(&errand, pod, &errand.progress, errand.output(None)).await {
+        Ok(visited) => {
+            tell(visited.object(&errand))?;
+            Ok(visited.code())
+        }
+        Err(error) => {
+            tell(Object::of_error(&error).in_pod(&errand.namespace, pod))?;
+            Err(error)
+        }
     }
-    Ok(visited.code())
 }

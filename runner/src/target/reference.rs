@@ -135,6 +135,15 @@ impl Workload {
 }
 
 impl Reference {
+    /// The pod's name, where a pod is named.
+    #[must_use]
+    pub fn pod(&self) -> Option<&str> {
+        match self {
+            Self::Object { kind: Workload::Pod, name } => Some(name),
+            Self::Object { .. } | Self::Selector(_) => None,
+        }
+    }
+
     /// What a label selector selects.
     ///
     /// # Errors

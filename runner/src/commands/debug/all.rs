@@ -22,8 +22,12 @@ struct Objects {
 
 /// Runs the command in each of the pods. Returns the greatest of the exit codes.
 pub(super) async fn run(errand: &Errand, pods: &[Pod]) -> Result<u8, Error> {
-    let visits = stream::iter(pods).map(|pod| visit(errand, pod)).buffered(AT_ONCE);
-    let objects: Vec<Object> = visits.collect().await;
+    let visits = stream::iter(pods.iter().enumerate());
+    let visits = visits.map(|(index, pod)| async move { (index, visit(errand, pod).await) }).buffer_unordered(AT_ONCE);
+    let mut objects: Vec<(usize, Object)> = visits.collect().await;
+    // As the pods were found, whoever was done first.
+    objects.sort_by_key(|(index, _)| *index);
+    let objects: Vec<Object> = objects.into_iter().map(|(_, object)| object).collect();
     let exit_code = objects.iter().map(|object| object.exit_code).max().unwrap_or_default();
     if errand.arguments.output.format.is_some() {
         object::print(&Objects { pods: objects, exit_code })?;
@@ -44,7 +48,7 @@ async fn visit(errand: &Errand, pod: &Pod) -> Object {
             if let Some(hint) = error.hint() {
                 progress.say(&format!("hint: {hint}"));
             }
-            Object::of_error(&error).in_pod(name)
+            Object::of_error(&error).in_pod(&errand.namespace, pod)
         }
     }
 }

@@ -13,12 +13,12 @@ pub(super) async fn run(errand: &Errand, pod: &Pod) -> Result<u8, Error> {
     let target = target::choose(pod, errand.arguments.container.as_deref())?;
     let entry = Entry { errand, pod, target: &target, means: errand.means(&target.pod), progress: &errand.progress };
     let candidates = entry.candidates();
-    let container = match errand.arguments.output.dry_run {
+    let planned = match errand.arguments.output.dry_run {
         DryRun::Server => entry.try_out(&candidates).await?,
         DryRun::Client | DryRun::None => entry.first(&candidates)?,
     };
-    entry.left_out().iter().for_each(|note| errand.progress.say(&format!("note: {note}")));
-    let patch = plan::patch(&container);
+    planned.notes.iter().for_each(|note| errand.progress.say(&format!("note: {note}")));
+    let patch = plan::patch(&planned.container);
     let text = match errand.arguments.output.format {
         Some(Format::Json) => format!("{patch:#}\n"),
         Some(Format::Yaml) | None => {

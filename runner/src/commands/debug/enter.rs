@@ -33,6 +33,8 @@ pub(super) struct Entered {
     pub(super) image: String,
     /// Its tools and their versions.
     pub(super) tools: String,
+    /// What of the target it does not have, and why.
+    pub(super) left_out: Vec<String>,
 }
 
 /// What a container for `target` is to be.
@@ -64,12 +66,19 @@ impl Entry<'_> {
             let level = debugger.level.as_deref()?.parse::<Level>().ok()?;
             privileges::fitting(level, &debugger.context, &candidates)
         };
-        let same_image = |debugger: &Debugger| arguments.image.image.is_none() || debugger.image == image.reference;
+        // Who may add containers can make one that looks like ours: only images of the registry that is trusted count.
+        let exactly = arguments.image.image.is_some() || arguments.image.tag.is_some();
+        let same_image = |debugger: &Debugger| {
+            if exactly { debugger.image == image.reference } else { host(&debugger.image) == host(&image.reference) }
+        };
         let fits = |debugger: &Debugger| same_image(debugger) && candidate(debugger).is_some();
         let wanted = reentry::Wanted { target: &self.target.container, tools: &tools, fits: &fits };
         let debugger = reentry::fitting(&running, &wanted, Timestamp::now())?;
         let level = debugger.level.as_deref()?.parse().ok()?;
         let meant = candidate(debugger)?;
+        if let Some(user) = debugger.user.as_ref().filter(|user| **user != self.errand.user) {
+            self.progress.say(&format!("note: debug container `{}` was added by user `{user}`", debugger.name));
+        }
         Some(Entered {
             place: self.place(&debugger.name),
             candidate: Candidate { level, context: debugger.context.clone(), ..meant.clone() },
@@ -77,6 +86,7 @@ impl Entry<'_> {
             again: true,
             image: debugger.image.clone(),
             tools: debugger.listed.clone(),
+            left_out: Vec::new(),
         })
     }
 
@@ -86,7 +96,9 @@ impl Entry<'_> {
         let progress = self.progress;
         let pods = self.errand.pods();
         let name = plan::name(&self.target.names, random);
-        let (containers, added) = self.first_taken(&name, candidates, false).await?;
+        let (mut planned, added) = self.first_taken(&name, candidates, false).await?;
+        let Planned { container, notes } = planned.swap_remove(added.index);
+        notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
         let candidate = candidates[added.index].clone();
         let reasons = sentences::asks(&image.needs, &candidate);
         progress.done(&format!("container `{name}` added, with {reasons}"));
@@ -107,24 +119,25 @@ impl Entry<'_> {
             candidate,
             attached: !self.means.exec,
             again: false,
-            image: containers[added.index].image.clone().unwrap_or_default(),
+            image: container.image.unwrap_or_default(),
             tools: image.tools.clone(),
+            left_out: notes,
         })
     }
 
     /// Asks whether the container would be taken, for trial. Returns the one that would.
-    pub(super) async fn try_out(&self, candidates: &[Candidate]) -> Result<EphemeralContainer, Error> {
+    pub(super) async fn try_out(&self, candidates: &[Candidate]) -> Result<Planned, Error> {
         let name = plan::name(&self.target.names, random);
-        let (mut containers, taken) = self.first_taken(&name, candidates, true).await?;
-        Ok(containers.swap_remove(taken.index))
+        let (mut planned, taken) = self.first_taken(&name, candidates, true).await?;
+        Ok(planned.swap_remove(taken.index))
     }
 
     /// The container that would be asked for first.
-    pub(super) fn first(&self, candidates: &[Candidate]) -> Result<EphemeralContainer, Error> {
+    pub(super) fn first(&self, candidates: &[Candidate]) -> Result<Planned, Error> {
         let name = plan::name(&self.target.names, random);
         let needs = self.errand.named();
         let first = self.attempts(candidates, &needs).first().map_err(|unmet| self.short(&unmet))?;
-        Ok(self.planned(&name, first).container)
+        Ok(self.planned(&name, first))
     }
 
     async fn first_taken(
@@ -132,14 +145,14 @@ impl Entry<'_> {
         name: &str,
         candidates: &[Candidate],
         for_trial: bool,
-    ) -> Result<(Vec<EphemeralContainer>, Added), Error> {
+    ) -> Result<(Vec<Planned>, Added), Error> {
         let Errand { image, namespace, .. } = self.errand;
         let needs = self.errand.named();
         let attempts = self.attempts(candidates, &needs);
         let first = attempts.first().map_err(|unmet| self.short(&unmet))?;
         let position = candidates.iter().position(|candidate| candidate == first).unwrap_or_default();
-        let containers: Vec<EphemeralContainer> =
-            candidates.iter().map(|candidate| self.planned(name, candidate).container).collect();
+        let planned: Vec<Planned> = candidates.iter().map(|candidate| self.planned(name, candidate)).collect();
+        let containers: Vec<EphemeralContainer> = planned.iter().map(|planned| planned.container.clone()).collect();
         let reasons = sentences::asks(&image.needs, first);
         let asked = Asked {
             namespace,
@@ -159,7 +172,7 @@ impl Entry<'_> {
         } else {
             inject::add(&pods, pod, &containers, position, next, asked).await?
         };
-        Ok((containers, added))
+        Ok((planned, added))
     }
 
     fn attempts<'b>(&'b self, candidates: &'b [Candidate], needs: &'b BTreeMap<Name, Needs>) -> Attempts<'b> {
@@ -213,10 +226,9 @@ impl Entry<'_> {
             container: container.to_owned(),
         }
     }
+}
 
-    /// What of the target the container does not have, and why.
-    pub(super) fn left_out(&self) -> Vec<String> {
-        // Whatever it may do, it has the same view.
-        self.candidates().first().map(|candidate| self.planned("", candidate).notes).unwrap_or_default()
-    }
+/// The registry of a reference.
+fn host(reference: &str) -> &str {
+    reference.split('/').next().unwrap_or(reference)
 }

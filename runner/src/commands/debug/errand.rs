@@ -68,7 +68,7 @@ impl Errand {
         progress.done(&format!("image `{}`, found {}: {}", image.reference, image.resolved, image.tools));
         let found = match found {
             Err(error @ Error::Refused(_)) => {
-                access::check(&permissions, &doing.rules(), None, &namespace, &user)?;
+                access::check(&permissions, &doing.rules(), reference.pod(), &namespace, &user)?;
                 return Err(error);
             }
             found => found?,

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
@@ -62,7 +63,7 @@ pub(super) struct Object {
 /// Why nothing ran.
 #[derive(Debug, Serialize)]
 struct Fault {
-    /// What `kubectl kitbag --help` says of the exit code.
+    /// One word for the exit code.
     kind: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,13 +122,13 @@ impl Object {
 
     pub(super) fn of_error(error: &Error) -> Self {
         let (kind, message) = (error.kind(), error.to_string());
-        let fault = Fault { kind: kind.meaning(), message, hint: error.hint() };
+        let fault = Fault { kind: kind.as_str(), message, hint: error.hint() };
         Self { exit_code: kind.exit_code(), error: Some(fault), ..Self::default() }
     }
 
-    /// The same, of a pod that has a name although nothing ran in it.
-    pub(super) fn in_pod(self, pod: &str) -> Self {
-        Self { pod: Some(pod.to_owned()), ..self }
+    /// The same, of a pod that is known although nothing ran in it.
+    pub(super) fn in_pod(self, namespace: &str, pod: &Pod) -> Self {
+        Self { namespace: Some(namespace.to_owned()), pod: pod.metadata.name.clone(), ..self }
     }
 }
 
@@ -152,12 +153,15 @@ mod tests {
     #[test]
     fn an_error_is_an_object_too() {
         let error = TargetError::Finished { pod: "shop".to_owned(), phase: "Succeeded".to_owned() }.into();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&Object::of_error(&error).in_pod("shop")).unwrap(), @r#"
+        let mut pod = Pod::default();
+        pod.metadata.name = Some("shop".to_owned());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&Object::of_error(&error).in_pod("web", &pod)).unwrap(), @r#"
         {
+          "namespace": "web",
           "pod": "shop",
           "exitCode": 67,
           "error": {
-            "kind": "the pod or container cannot be debugged in its state",
+            "kind": "unfit",
             "message": "pod `shop` has finished (Succeeded): no container can be added"
           }
         }

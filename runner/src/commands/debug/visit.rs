@@ -3,18 +3,20 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kitbag_toolsets::{Name, Needs};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::enter::{Entered, Entry};
 use super::errand::Errand;
 use super::object::Object;
 use crate::error::Error;
 use crate::plan::INIT;
-use crate::privileges::Candidate;
+use crate::privileges::{Candidate, is_of_target};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::sentences::{self, Facts, Said};
@@ -24,6 +26,8 @@ use crate::trace::{self, Trace};
 
 /// What kitbag-init, as every shell, returns when there is no such command.
 const NOT_FOUND: u8 = 127;
+/// How long the trace of a session that has ended already may take.
+const TRACE: Duration = Duration::from_millis(200);
 
 /// A session that has ended.
 pub(super) struct Visited {
@@ -31,6 +35,7 @@ pub(super) struct Visited {
     entered: Entered,
     began: Timestamp,
     ended: Ended,
+    /// What was said.
     notes: Vec<String>,
 }
 
@@ -46,32 +51,37 @@ pub(super) async fn run(errand: &Errand, pod: &Pod, progress: &Progress, output:
         progress.done(&format!("debug container `{}` is used again", entered.place.container));
         let opened = Cell::new(false);
         match converse(&entry, entered, output.clone(), &opened).await {
-            // It came to its end in the moment between: then a new one, as if it had not been there.
-            Err(Error::Session(SessionError::Gone { .. })) if !opened.get() => {}
-            result => return result.map(|done| done.of(target.clone())),
+            // It came to its end in the moment between, or is another generation's: then a new one.
+            Err(Error::Session(SessionError::Gone { .. } | SessionError::Generation | SessionError::Report(_)))
+                if !opened.get() => {}
+            result => return result,
         }
     }
     errand.check(&target.pod, progress)?;
-    let left_out = entry.left_out();
-    left_out.iter().for_each(|note| progress.say(&format!("note: {note}")));
     let entered = add(&entry).await?;
-    let mut done = converse(&entry, entered, output, &Cell::new(false)).await?;
-    done.notes.splice(0..0, left_out);
-    Ok(done.of(target.clone()))
+    let opened = Cell::new(false);
+    let place = entered.place.clone();
+    let result = converse(&entry, entered, output, &opened).await;
+    if let Err(Error::Short(_)) = result {
+        // It was added for a tool that does not work in it: nobody will come back.
+        let _ = session::ask(&place, &["end"]).await;
+    }
+    result
 }
 
 /// Adds a container. Where the target's user had to be guessed, a first session tells whether that was right; if it was
 /// not, a second container has the right one.
 async fn add(entry: &Entry<'_>) -> Result<Entered, Error> {
     let entered = entry.add(&entry.candidates()).await?;
-    if !entered.candidate.guess || entered.attached {
+    let needs = &entry.errand.image.needs;
+    let matters = needs.values().flat_map(Needs::all).any(is_of_target);
+    if !entered.candidate.guess || entered.attached || !matters {
         return Ok(entered);
     }
     let question = [INIT, "status"].map(str::to_owned).to_vec();
     let wanted = entry.session(&entered.candidate, question, Streams { stdin: false, tty: false });
     let ended = session::run(&entered.place, &wanted, |_| Ok(()), Output::Captured { limit: 0 }).await?;
     let Some(report) = ended.report else { return Ok(entered) };
-    let needs = &entry.errand.image.needs;
     let Some(right) = said(entry, &report, &entered.candidate, needs).uid_differs else { return Ok(entered) };
     let Some(corrected) = entered.candidate.corrected(right.0, right.1, entry.target) else { return Ok(entered) };
     entry.progress.say(&sentences::second(&report, right));
@@ -85,27 +95,12 @@ fn said(entry: &Entry<'_>, report: &Report, candidate: &Candidate, needs: &BTree
     sentences::of(&Facts { report, level: candidate.level, needs, namespace, target: entry.target })
 }
 
-/// A session that has ended, of a target that is told later.
-struct Done {
-    entered: Entered,
-    began: Timestamp,
-    ended: Ended,
-    notes: Vec<String>,
-}
-
-impl Done {
-    fn of(self, target: Target) -> Visited {
-        let Self { entered, began, ended, notes } = self;
-        Visited { target, entered, began, ended, notes }
-    }
-}
-
 /// The session. `opened` becomes true when it is open.
-async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &Cell<bool>) -> Result<Done, Error> {
+async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &Cell<bool>) -> Result<Visited, Error> {
     let Entry { errand, progress, .. } = *entry;
     let wanted = entry.wanted(&entered.candidate);
     let began = Timestamp::now();
-    let mut notes = Vec::new();
+    let mut notes = entered.left_out.clone();
     let tool = errand.tool();
     // For one command its own tool's needs matter; in a shell a person may use any.
     let needs: BTreeMap<Name, Needs> =
@@ -115,12 +110,13 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
         opened.set(true);
         progress.done("the session is open");
         let said = said(entry, report, &entered.candidate, &needs);
+        // Whether the tool works or not: it is there, and a container may have been added for it.
+        let _ = open.send(());
         if let Some(fault) = tool.and_then(|tool| said.missing.get(tool).cloned()) {
             return Err(fault.into());
         }
         said.notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
-        notes = said.notes;
-        let _ = open.send(());
+        notes.extend(said.notes);
         Ok(())
     };
     let session = async {
@@ -130,14 +126,13 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
             session::run(&entered.place, &wanted, on_report, output).await
         }
     };
-    // Once it is open: nobody should wait for the trace, and what did not open leaves none.
+    // Once it is open, so that what did not open leaves no trace.
     let trace = async {
         if is_open.await.is_ok() {
             leave_trace(entry, &entered).await;
         }
     };
-    let (ended, ()) = tokio::join!(session, trace);
-    let ended = ended?;
+    let ended = beside(session, trace).await?;
     if let Some(first) = ended.first_output {
         progress.note(first, "first output");
     }
@@ -145,7 +140,19 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
     if let Some(tool) = errand.request.missing_tool(&errand.catalog).filter(|_| ended.code == NOT_FOUND) {
         progress.say(&format!("hint: that command comes with the tool `{tool}`: name it before `--`"));
     }
-    Ok(Done { entered, began, ended, notes })
+    Ok(Visited { target: entry.target.clone(), entered, began, ended, notes })
+}
+
+/// The session, and the trace beside it, for which nobody waits long.
+pub(in crate::commands) async fn beside<T>(session: impl Future<Output = T>, trace: impl Future<Output = ()>) -> T {
+    tokio::pin!(session, trace);
+    tokio::select! {
+        () = &mut trace => session.await,
+        ended = &mut session => {
+            let _ = timeout(TRACE, trace).await;
+            ended
+        }
+    }
 }
 
 fn cloned((name, needs): (&Name, &Needs)) -> (Name, Needs) {
