@@ -112,4 +112,11 @@ fn without_exec(world: &World) {
     assert!(seen.stderr.contains("pods/exec") && seen.stderr.contains("err\n"), "{}", seen.stderr);
     world.wait("the container's end", || world.is_ended(&pod, &world.debug_containers(&pod)));
     assert_eq!(world.condition("default", &pod), before);
+
+    // Who may list and watch, and not get, has the exit code too.
+    let mut rules = rules;
+    rules[0].2 = json!("list");
+    let line = ["debug", "-l", "app=web", "shell", "--new", "--", "sh", "-c", "exit 9"];
+    let seen = attempt(world, "no-exec-no-get", &rules, &line);
+    assert_eq!(seen.code, Some(9), "{}", seen.stderr);
 }

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 fn thirty_sessions(world: &World) {
     let pod = world.pod("thirty");
+    let before = world.condition("default", &pod);
     for round in 0..30 {
         let seen = world.kitbag(&["debug", &pod, "shell", "--", "echo", &round.to_string()]).expect_code(0);
         assert_eq!(seen.stdout, format!("{round}\n"));
@@ -30,10 +31,12 @@ fn thirty_sessions(world: &World) {
     world.kitbag(&["debug", &pod, "htop", "--", "htop", "--version"]).expect_code(0);
     world.kitbag(&["debug", &pod, "shell", "--new", "--", "true"]).expect_code(0);
     assert_eq!(world.debug_containers(&pod).split_whitespace().count(), 3);
+    world.leave(&pod, &before);
 }
 
 fn two_clients(world: &World) {
     let pod = world.pod("two-clients");
+    let before = world.condition("default", &pod);
     let session =
         |word: &str| world.kitbag(&["debug", &pod, "shell", "--", "sh", "-c", &format!("sleep 1; echo {word}")]);
     thread::scope(|scope| {
@@ -43,6 +46,7 @@ fn two_clients(world: &World) {
         }
     });
     assert_eq!(world.kitbag(&["debug", &pod, "shell", "--", "echo", "three"]).expect_code(0).stdout, "three\n");
+    world.leave(&pod, &before);
 }
 
 fn list_attach_end(world: &World) {
@@ -94,8 +98,7 @@ fn a_workload(world: &World) {
 }
 
 fn in_every_pod(world: &World) {
-    let script = "hostname; [ $(hostname) = $FAILS ] && exit 3; exit 0";
-    let seen = world.kitbag(&["debug", "-l", "app=web", "--all", "shell", "--", "sh", "-c", script]).expect_code(0);
+    let seen = world.kitbag(&["debug", "-l", "app=web", "--all", "shell", "--", "hostname"]).expect_code(0);
     let mut lines: Vec<&str> = seen.stdout.lines().collect();
     lines.sort_unstable();
     lines.dedup();
@@ -104,8 +107,11 @@ fn in_every_pod(world: &World) {
         let (pod, said) = line.split_once(": ").unwrap();
         assert_eq!(pod, said);
     }
-    let failing = world.kitbag(&["debug", "-l", "app=web", "--all", "shell", "--", "sh", "-c", "exit 3"]);
+    let (one, _) = seen.stdout.split_once(": ").unwrap();
+    let script = format!("[ $(hostname) = {one} ] && exit 3; exit 0");
+    let failing = world.kitbag(&["debug", "-l", "app=web", "--all", "shell", "--", "sh", "-c", &script]);
     assert_eq!(failing.code, Some(3), "{}", failing.stderr);
+    assert!(failing.stderr.contains("2 pods: exit code 0 in 1, 3 in 1"), "{}", failing.stderr);
 }
 
 fn one_object(world: &World) {

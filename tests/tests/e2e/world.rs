@@ -148,6 +148,13 @@ impl World {
         name.to_owned()
     }
 
+    /// Ends what debug containers the pod has. Then it must be as it was.
+    #[track_caller]
+    pub(crate) fn leave(&self, pod: &str, before: &str) {
+        self.kitbag(&["end", pod]).expect_code(0);
+        assert_eq!(self.condition("default", pod), before, "the pod is not as it was");
+    }
+
     /// Has the debug container ended?
     pub(crate) fn is_ended(&self, pod: &str, container: &str) -> bool {
         let path =
