@@ -34,7 +34,7 @@ pub struct Added {
 /// try then, if any. All have the same name, which no container of the pod has.
 ///
 /// # Errors
-/// The refusal that explains most; what `next` makes of it, if that is an error.
+/// The refusal that explains most; what `next` makes of one by Pod Security, if that is an error.
 pub async fn add(
     pods: &Api<Pod>,
     pod: &str,
@@ -78,10 +78,17 @@ async fn first_taken(
         match surely(pods, pod, candidate, dry_run).await.map_err(|error| explain(&error, asked)) {
             Ok(pod) => return Ok(Added { pod, index }),
             Err(Error::Refused(refusal)) => {
-                let then = next(index, &refusal)?;
+                let then = next(index, &refusal);
+                let of_pod_security = matches!(refusal, Refusal::PodSecurity { .. });
                 refusals.push(refusal);
-                let Some(then) = then else { break };
-                index = then;
+                match then {
+                    Ok(Some(then)) => index = then,
+                    Ok(None) => break,
+                    // What Pod Security lets through is known, so that it can be said what falls short. Of a policy only
+                    // its own words are.
+                    Err(error) if of_pod_security => return Err(error),
+                    Err(_) => break,
+                }
             }
             Err(error) => return Err(error),
         }
@@ -99,7 +106,9 @@ async fn surely(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, dry_
             Err(error) if is_no_answer(&error) && Instant::now() + pause < end => error,
             answer => return answer,
         };
-        sleep(crate::refusal::retry_after(&error).unwrap_or(pause)).await;
+        // A server may ask for more patience than there is.
+        let left = end.saturating_duration_since(Instant::now());
+        sleep(crate::refusal::retry_after(&error).unwrap_or(pause).min(left)).await;
         pause = LONGEST_PAUSE.min(pause * 2);
         if !dry_run
             && let Ok(pod) = pods.get(pod).await

@@ -1,6 +1,7 @@
 //! Adding the container.
 
 use std::io;
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use k8s_openapi::api::core::v1::EphemeralContainer;
@@ -9,7 +10,8 @@ use kitbag_runner::inject::{self, Added};
 use kitbag_runner::refusal::Refusal;
 use kube::client::Body;
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower_test::mock;
 
 use crate::script::{ASKED, Answer, bare_pod, pod, pods};
@@ -74,6 +76,19 @@ async fn where_nothing_that_is_left_would_do_that_is_the_error() {
     let unmet = |_: usize, _: &Refusal| Err(Error::Unreachable("tcpdump would not work".to_owned()));
     let error = inject::add(&pods, "shop", &candidates(), 1, unmet, ASKED).await.unwrap_err();
     assert!(error.to_string().contains("tcpdump would not work"));
+    end(pods, server).await;
+}
+
+#[tokio::test]
+async fn a_policy_is_told_in_its_own_words_though_nothing_that_is_left_would_do() {
+    let message = r#"admission webhook "policy.example" denied the request: registry not allowed"#;
+    let unmet = |index: usize, _: &Refusal| match index {
+        0 => Ok(Some(1)),
+        _ => Err(Error::Unreachable("tcpdump would not work".to_owned())),
+    };
+    let (pods, server) = pods(vec![refused(403, message), refused(403, message)]);
+    let error = inject::add(&pods, "shop", &candidates(), 0, unmet, ASKED).await.unwrap_err();
+    insta::assert_snapshot!(error, @r#"a policy of the cluster refuses the debug container: admission webhook "policy.example" denied the request: registry not allowed"#);
     end(pods, server).await;
 }
 
@@ -150,6 +165,19 @@ async fn a_server_that_stays_away_is_given_up() {
     let error = inject::add(&pods, "shop", &candidates(), 0, next, ASKED).await.unwrap_err();
     assert_eq!(error.to_string(), "the cluster does not answer: connection refused");
     end(pods, server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_more_patience_than_there_is_gets_what_there_is() {
+    let busy = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429, "reason": "TooManyRequests",
+        "message": "too many requests", "details": { "retryAfterSeconds": 3600 },
+    });
+    let busy = || Answer::new(Method::PATCH, PATCH, 429, &busy);
+    let began = Instant::now();
+    let error = add(vec![busy(), Answer::get(GET, &bare_pod()), busy()]).await.unwrap_err();
+    assert_eq!(error.to_string(), "the cluster refuses with status 429: too many requests");
+    assert!(began.elapsed() <= Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
