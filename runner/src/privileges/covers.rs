@@ -5,20 +5,25 @@ use k8s_openapi::api::core::v1::{Capabilities, SecurityContext};
 use super::capability::Set;
 use super::{Candidate, Level, context};
 
-/// Whether `have` is as good as `want`: the same user and profiles, and at least its capabilities. What an admission plugin
-/// may have added to it beside these does not count.
+/// Whether `have` is as good as `want`: the same user, at least its capabilities, and whatever else it says. What an
+/// admission plugin may have added to it beside that does not count.
 #[must_use]
 pub fn covers(have: &SecurityContext, want: &SecurityContext) -> bool {
     covers_but_user(have, want) && (have.run_as_user, have.run_as_group) == (want.run_as_user, want.run_as_group)
 }
 
-/// The candidate that a running container of `level` and `have` stands for. A container that got less than the strongest
-/// got it because the cluster refused that, so it stands for the candidate of its own level; any stands for the first one
-/// that it covers.
+/// The candidate that a running container of `level` and `have` stands for: the strongest, where it covers that. One that
+/// was made for the `same_tools` and got less than the strongest got it because the cluster refused more, so it stands for
+/// the candidate of its own level too; what was refused to other tools says nothing about these.
 #[must_use]
-pub fn fitting<'a>(level: Level, have: &SecurityContext, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
+pub fn fitting<'a>(
+    level: Level,
+    have: &SecurityContext,
+    candidates: &'a [Candidate],
+    same_tools: bool,
+) -> Option<&'a Candidate> {
     let fits = |(index, candidate): &(usize, &Candidate)| {
-        let meant = *index == 0 || candidate.level == level;
+        let meant = *index == 0 || (same_tools && candidate.level == level);
         // Where the target's user is a guess, any other that was found out is as good.
         let found_out = candidate.guess && covers_but_user(have, &candidate.context);
         meant && (found_out || covers(have, &candidate.context))
@@ -28,11 +33,15 @@ pub fn fitting<'a>(level: Level, have: &SecurityContext, candidates: &'a [Candid
 
 fn covers_but_user(have: &SecurityContext, want: &SecurityContext) -> bool {
     have.privileged.unwrap_or(false) == want.privileged.unwrap_or(false)
-        && have.allow_privilege_escalation == want.allow_privilege_escalation
-        && have.seccomp_profile == want.seccomp_profile
-        && have.se_linux_options == want.se_linux_options
-        && have.app_armor_profile == want.app_armor_profile
+        && says(have.allow_privilege_escalation.as_ref(), want.allow_privilege_escalation.as_ref())
+        && says(have.seccomp_profile.as_ref(), want.seccomp_profile.as_ref())
+        && says(have.se_linux_options.as_ref(), want.se_linux_options.as_ref())
+        && says(have.app_armor_profile.as_ref(), want.app_armor_profile.as_ref())
         && covers_capabilities(have, want)
+}
+
+fn says<T: PartialEq>(have: Option<&T>, want: Option<&T>) -> bool {
+    want.is_none() || have == want
 }
 
 fn covers_capabilities(have: &SecurityContext, want: &SecurityContext) -> bool {
@@ -55,6 +64,7 @@ mod tests {
     use super::super::{Wishes, candidates};
     use super::*;
     use crate::target::Target;
+    use k8s_openapi::api::core::v1::{AppArmorProfile, SELinuxOptions};
     use serde_json::{Value, json};
 
     const STRACE: &str = "strace?target-attach";
@@ -73,13 +83,23 @@ mod tests {
         let baseline = of(STRACE, Level::Baseline).context;
         let restricted = of(STRACE, Level::Restricted).context;
         let privileged = SecurityContext { privileged: Some(true), ..both.clone() };
-        let mutated = SecurityContext { proc_mount: Some("Default".into()), ..both.clone() };
+        let mutated = SecurityContext {
+            proc_mount: Some("Default".into()),
+            app_armor_profile: Some(AppArmorProfile { type_: "RuntimeDefault".into(), ..AppArmorProfile::default() }),
+            se_linux_options: Some(SELinuxOptions { level: Some("s0:c1".into()), ..SELinuxOptions::default() }),
+            ..both.clone()
+        };
+        let escalating = SecurityContext { allow_privilege_escalation: Some(true), ..both.clone() };
+        let unconfined = SecurityContext { seccomp_profile: None, ..both.clone() };
         for (name, have, want, expected) in [
             ("itself", &both, &both, true),
             ("less", &both, &strace, true),
             ("more", &strace, &both, false),
             ("nothing", &both, &dig, true),
-            ("what an admission plugin changed", &mutated, &both, true),
+            ("what an admission plugin added", &mutated, &both, true),
+            ("what an admission plugin changed", &escalating, &both, false),
+            ("less confined", &unconfined, &both, false),
+            ("more confined", &both, &unconfined, true),
             ("what every runtime gives", &baseline, &low_port, true),
             ("what no runtime gives", &baseline, &strace, false),
             ("the default set, whatever it is", &both, &baseline, false),
@@ -97,13 +117,16 @@ mod tests {
         let unknown = target(Value::Null, json!({}));
         let of = |target: &Target| candidates(&needs(STRACE), target, &Wishes::default());
         let fits = |level, have: &SecurityContext, target: &Target| {
-            fitting(level, have, &of(target)).map(|candidate| candidate.level)
+            fitting(level, have, &of(target), true).map(|candidate| candidate.level)
         };
         let find = |level, target: &Target| of(target).into_iter().find(|candidate| candidate.level == level).unwrap();
         let baseline = find(Level::Baseline, &known).context;
         assert_eq!(fits(Level::Baseline, &baseline, &known), Some(Level::Baseline));
         assert_eq!(fits(Level::Chosen, &baseline, &known), None);
+        // It was made for other tools: that they got no more says nothing.
+        assert_eq!(fitting(Level::Baseline, &baseline, &of(&known), false), None);
         let exact = find(Level::Exact, &known).context;
+        assert_eq!(fitting(Level::Exact, &exact, &of(&known), false).map(|it| it.level), Some(Level::Exact));
         assert_eq!(fits(Level::Chosen, &exact, &known), Some(Level::Exact));
         // The user was found out by the first session.
         let guess = find(Level::Restricted, &unknown);

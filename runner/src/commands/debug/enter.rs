@@ -64,7 +64,8 @@ impl Entry<'_> {
         let tools: Vec<Name> = image.needs.keys().cloned().collect();
         let candidate = |debugger: &Debugger| {
             let level = debugger.level.as_deref()?.parse::<Level>().ok()?;
-            privileges::fitting(level, &debugger.context, &candidates)
+            let same_tools = debugger.tools.iter().all(|(tool, _)| image.needs.contains_key(tool));
+            privileges::fitting(level, &debugger.context, &candidates, same_tools)
         };
         // Who may add containers can make one that looks like ours: only images of the registry that is trusted count.
         let exactly = arguments.image.image.is_some() || arguments.image.tag.is_some();
@@ -209,10 +210,9 @@ impl Entry<'_> {
 
     /// A session of some command.
     pub(super) fn session(&self, candidate: &Candidate, command: Vec<String>, streams: Streams) -> Wanted {
-        let target_id = self.target.container_id().filter(|_| self.target.shares_pid_namespace());
         Wanted {
             becomes: candidate.becomes,
-            target_id: target_id.map(str::to_owned),
+            target_id: self.target.id_in_shared_namespace().map(str::to_owned),
             patience: self.errand.arguments.patience,
             ..Wanted::new(command, streams)
         }
