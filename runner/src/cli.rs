@@ -18,6 +18,7 @@ pub use usage::UsageError;
 
 use crate::commands;
 use crate::error::{Error, Kind};
+use crate::progress::printable;
 use crate::terminal;
 
 /// Debugs running pods with tools that are not in their images.
@@ -129,9 +130,9 @@ impl Command {
 }
 
 fn report(error: &Error) -> ExitCode {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", printable(&error.to_string()));
     if let Some(hint) = error.hint() {
-        eprintln!("hint: {hint}");
+        eprintln!("hint: {}", printable(&hint));
     }
     ExitCode::from(error.kind().exit_code())
 }

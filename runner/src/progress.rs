@@ -36,7 +36,7 @@ impl Progress {
     /// A line for everybody.
     pub fn say(&self, text: &str) {
         for line in text.lines() {
-            eprintln!("{}{line}", self.prefix);
+            eprintln!("{}{}", self.prefix, printable_line(line));
         }
     }
 
@@ -59,6 +59,21 @@ impl Progress {
     }
 }
 
+/// Text of others for a terminal: what would move its cursor, change its colours or its title is a `?`. Lines stay.
+pub(crate) fn printable(text: &str) -> String {
+    text.split('\n').map(printable_line).collect::<Vec<_>>().join("\n")
+}
+
+/// The same for what stands in one line.
+pub(crate) fn printable_line(text: &str) -> String {
+    let shown = |character: char| match character {
+        '\t' => ' ',
+        character if character.is_control() => '?',
+        character => character,
+    };
+    text.chars().map(shown).collect()
+}
+
 /// A line with the time since the start, and how long a step took.
 pub(crate) fn line(total: Duration, step: Option<Duration>, text: &str) -> String {
     let step = step.map(|step| format!("+{:.3}", step.as_secs_f64())).unwrap_or_default();
@@ -68,6 +83,13 @@ pub(crate) fn line(total: Duration, step: Option<Duration>, text: &str) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_of_others_moves_the_cursor() {
+        let text = "denied\u{1b}]0;title\u{7}\r\n\tby \u{9b}2Jpolicy ä\n";
+        assert_eq!(printable(text), "denied?]0;title??\n by ?2Jpolicy ä\n");
+        assert_eq!(printable_line(text), "denied?]0;title??? by ?2Jpolicy ä?");
+    }
 
     #[test]
     fn times_stand_in_columns() {

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::progress::printable_line;
+
 /// How long a report may be, in bytes, without its line end.
 pub const LIMIT: usize = 4096;
 
-/// What a session is and may, measured in the very process that becomes the command.
+/// What a session is and may, measured in the very process that becomes the command. Of what kitbag-init says, this is
+/// what tools depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Report {
     /// kitbag-init's version.
@@ -18,13 +21,6 @@ pub struct Report {
     /// Its effective capabilities, a bit for each.
     #[serde(deserialize_with = "hexadecimal")]
     pub effective: u64,
-    /// The capabilities that nothing in this container can go beyond.
-    #[serde(deserialize_with = "hexadecimal")]
-    pub bounding: u64,
-    /// Whether programs can gain nothing by being executed.
-    pub no_new_privs: bool,
-    /// The mode of seccomp: 0 none, 2 filter.
-    pub seccomp: u8,
     /// `kernel.yama.ptrace_scope`, on kernels that have it.
     pub yama: Option<u8>,
     /// Whether a packet socket could be opened.
@@ -87,22 +83,21 @@ impl Report {
 /// As much of a line as fits into a sentence, without what would move a terminal's cursor.
 fn beginning(line: &[u8]) -> String {
     const LENGTH: usize = 60;
-    let text = String::from_utf8_lossy(line);
-    let mut characters = text.chars().map(|it| if it.is_control() { '?' } else { it });
-    let mut short: String = characters.by_ref().take(LENGTH).collect();
-    if characters.next().is_some() {
-        short.push('…');
+    let text = printable_line(&String::from_utf8_lossy(line));
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
-    short
 }
 
 /// A capability set, as `/proc/PID/status` writes it.
 fn hexadecimal<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let text = String::deserialize(from)?;
+    let fault = || de::Error::custom(format!("`{}` is not a hexadecimal number", beginning(text.as_bytes())));
     if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(de::Error::custom(format!("`{text}` is not a hexadecimal number")));
+        return Err(fault());
     }
-    u64::from_str_radix(&text, 16).map_err(|_| de::Error::custom(format!("`{text}` is not a hexadecimal number")))
+    u64::from_str_radix(&text, 16).map_err(|_| fault())
 }
 
 #[cfg(test)]
@@ -119,9 +114,6 @@ mod tests {
             uid: 1000,
             gid: 7,
             effective: 0xa804_25fb,
-            bounding: 0x01ff_ffff_ffff,
-            no_new_privs: true,
-            seccomp: 2,
             yama: None,
             raw_socket: true,
             ping_socket: false,
@@ -139,6 +131,7 @@ mod tests {
             fault("total 4"),
             fault("\u{1b}[1mroot@shop:/# \u{1b}[0m and more of it than anybody would like to read here"),
             fault(&LINE.replace("a80425fb", "+80425fb")),
+            fault(&LINE.replace("a80425fb", r"\u001b[2J")),
             fault(&LINE.replace(r#""uid":1000,"gid":7,"#, "")),
             fault(&format!("{LINE}{}", " ".repeat(LIMIT))),
         ];
@@ -146,6 +139,7 @@ mod tests {
         `total 4` is not a report of kitbag-init: expected ident at line 1 column 2
         `?[1mroot@shop:/# ?[0m and more of it than anybody would like…` is not a report of kitbag-init: expected value at line 1 column 1
         `{"kitbag-init":"0.1.0","uid":1000,"gid":7,"effective":"00000…` is not a report of kitbag-init: `00000000+80425fb` is not a hexadecimal number at line 1 column 72
+        `{"kitbag-init":"0.1.0","uid":1000,"gid":7,"effective":"00000…` is not a report of kitbag-init: `00000000?[2J` is not a hexadecimal number at line 1 column 73
         `{"kitbag-init":"0.1.0","effective":"00000000a80425fb","bound…` is not a report of kitbag-init: missing field `uid` at line 1 column 278
         the report of kitbag-init is longer than 4096 bytes
         "#);
