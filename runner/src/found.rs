@@ -162,18 +162,6 @@ pub fn to_end(pod: &Pod, name: Option<&str>) -> Vec<Debugger> {
     running.into_iter().filter(|it| name.is_none_or(|name| it.target == name)).collect()
 }
 
-/// The target's container id, where its main process is not number 1 of the debug container.
-#[must_use]
-pub fn target_id(pod: &Pod, target: &str) -> Option<String> {
-    let spec = pod.spec.as_ref()?;
-    if spec.share_process_namespace != Some(true) && spec.host_pid != Some(true) {
-        return None;
-    }
-    let status = pod.status.as_ref()?;
-    let statuses = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
-    statuses.into_iter().find(|status| status.name == target)?.container_id.clone()
-}
-
 /// What runs in the container: `command`, else a shell if it has one.
 ///
 /// # Errors

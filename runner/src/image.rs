@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kitbag_toolsets::compose::{NEEDS_ANNOTATION, TOOLS_ANNOTATION};
-use kitbag_toolsets::{Catalog, ImagePath, Name, Need, Needs};
+use kitbag_toolsets::{Catalog, ImagePath, Name, Needs};
 use oci_client::Reference;
 use serde_json::Value;
 
@@ -210,13 +210,6 @@ fn parse(text: &str) -> Result<Reference, ImageError> {
         text: text.to_owned(),
         reason: error.to_string(),
     })
-}
-
-impl Image {
-    /// All needs of all tools.
-    pub fn all_needs(&self) -> impl Iterator<Item = Need> {
-        self.needs.values().flat_map(Needs::all)
-    }
 }
 
 impl fmt::Display for How {

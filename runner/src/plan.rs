@@ -17,6 +17,9 @@ pub use custom::{Custom, CustomError};
 /// The first process of the container, and the wrapper of every session.
 pub const INIT: &str = "/usr/bin/kitbag-init";
 
+/// Where the first process listens: said to it, so that no variable of the target's can say something else.
+const SOCKET: &str = "/tmp/.kitbag/init.sock";
+
 /// Letters and digits that make no words and are not taken for each other, as Kubernetes has them.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -62,14 +65,13 @@ pub fn container(plan: &Plan<'_>) -> Planned {
     let shared = view::of(plan.target, plan.view, !plan.image.tools.is_empty());
     let own = own_env(plan).into_iter().map(|(name, value)| EnvVar {
         name: name.to_owned(),
-        value: Some(unexpanded(value)),
+        value: Some(unexpanded(&value)),
         ..EnvVar::default()
     });
     let container = EphemeralContainer {
         name: plan.name.to_owned(),
         image: Some(plan.image.reference.clone()),
-        // By digest: what is there is what is wanted.
-        image_pull_policy: Some("IfNotPresent".to_owned()),
+        image_pull_policy: Some(pull_policy(plan.image).to_owned()),
         command: Some(command(plan)),
         env: Some(own.chain(shared.env).collect()),
         env_from: (!shared.env_from.is_empty()).then_some(shared.env_from),
@@ -79,8 +81,8 @@ pub fn container(plan: &Plan<'_>) -> Planned {
         // A session comes in frames; what it says when its client is gone is for nobody else.
         stdin: plan.attached.map(|_| true),
         stdin_once: plan.attached.map(|_| true),
-        // The last words of a start that failed then stand in the pod's status.
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        // The last words of a start that failed stand in the pod's status; what a session says does not belong there.
+        termination_message_policy: Some(if plan.attached.is_some() { "File" } else { "FallbackToLogsOnError" }.into()),
         ..EphemeralContainer::default()
     };
     let container = match plan.custom {
@@ -90,25 +92,38 @@ pub fn container(plan: &Plan<'_>) -> Planned {
     Planned { container, notes: shared.notes }
 }
 
+/// What is there by that digest is what is wanted; what is there by that tag may be an older one.
+const fn pull_policy(image: &Image) -> &'static str {
+    if image.digest.is_some() { "IfNotPresent" } else { "Always" }
+}
+
 fn command(plan: &Plan<'_>) -> Vec<String> {
     let seconds = |duration: Duration| duration.as_secs().to_string();
     let limits = ["--idle".to_owned(), seconds(plan.idle), "--ttl".to_owned(), seconds(plan.ttl)];
+    let own = |flag: &str| plan.attached.into_iter().flatten().take_while(|it| *it != "--").any(|it| it == flag);
+    let shared = plan.target.shares_pid_namespace().then(|| vec!["--shared".to_owned()]);
+    let id = plan.target.id_in_shared_namespace().map(|id| vec!["--target".to_owned(), id.to_owned()]);
+    // The one session may say so itself.
+    let target = [shared, id].into_iter().flatten().filter(|words| !own(&words[0])).flatten();
     let attached = plan.attached.map(|_| "attached".to_owned());
     let session = plan.attached.into_iter().flatten().map(|argument| unexpanded(argument));
-    std::iter::once(INIT.to_owned()).chain(attached).chain(limits).chain(session).collect()
+    std::iter::once(INIT.to_owned()).chain(attached).chain(limits).chain(target).chain(session).collect()
 }
 
 /// What finds the container again and says whose it is: a pod's annotations are not for everybody to change.
-fn own_env<'a>(plan: &'a Plan<'_>) -> Vec<(&'static str, &'a str)> {
+fn own_env(plan: &Plan<'_>) -> Vec<(&'static str, String)> {
     let always = [
-        ("KITBAG_TARGET", plan.target.container.as_str()),
-        ("KITBAG_TOOLS", &plan.image.tools),
-        ("KITBAG_VERSION", env!("CARGO_PKG_VERSION")),
-        ("KITBAG_PRIVILEGES", plan.candidate.level.as_str()),
+        ("KITBAG_TARGET", plan.target.container.clone()),
+        ("KITBAG_TOOLS", plan.image.tools.clone()),
+        ("KITBAG_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
+        ("KITBAG_PRIVILEGES", plan.candidate.level.to_string()),
+        ("KITBAG_VIEW", plan.view.to_string()),
+        ("KITBAG_SOCKET", SOCKET.to_owned()),
     ];
-    let user = plan.user.map(|user| ("KITBAG_USER", user));
-    let reason = plan.reason.map(|reason| ("KITBAG_REASON", reason));
-    always.into_iter().chain(user).chain(reason).collect()
+    let becomes = plan.candidate.becomes.then(|| ("KITBAG_BECOMES", "1".to_owned()));
+    let user = plan.user.map(|user| ("KITBAG_USER", user.to_owned()));
+    let reason = plan.reason.map(|reason| ("KITBAG_REASON", reason.to_owned()));
+    always.into_iter().chain(becomes).chain(user).chain(reason).collect()
 }
 
 /// Kubernetes replaces `$(NAME)` in commands and variables, and `$$` by `$`.

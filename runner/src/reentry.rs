@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kitbag_toolsets::Name;
 
 use crate::plan::INIT;
+use crate::view::View;
 
 /// How long a container has to last yet if it is to be entered again.
 const RESERVE: Duration = Duration::from_secs(60);
@@ -23,6 +24,8 @@ pub struct Debugger {
     pub tools: Vec<(Name, String)>,
     /// The same as it was written down.
     pub listed: String,
+    /// The version of kitbag that made it.
+    pub version: Option<String>,
     /// How its privileges were found: `exact`, `fewer`, `baseline`, `restricted`, `chosen`.
     pub level: Option<String>,
     /// Who made it.
@@ -39,6 +42,10 @@ pub struct Debugger {
     pub ttl: Option<Duration>,
     /// Its privileges.
     pub context: SecurityContext,
+    /// Its sessions become the target's user, with whom they can look into the target.
+    pub becomes: bool,
+    /// What it shares with the target.
+    pub view: View,
     /// It serves one session by an attach, and no other.
     pub attached: bool,
     /// How it does.
@@ -111,14 +118,6 @@ impl Debugger {
         self.started.map(|started| Duration::try_from(now.duration_since(started)).unwrap_or_default())
     }
 
-    /// Whether its sessions become the target: it has root's usual capabilities, with which that is the way to look into
-    /// another user's process, and nothing that would make it needless.
-    #[must_use]
-    pub fn becomes(&self) -> bool {
-        let context = &self.context;
-        context.run_as_user == Some(0) && context.capabilities.is_none() && context.privileged != Some(true)
-    }
-
     fn lasts(&self, reserve: Duration, now: Timestamp) -> bool {
         match (self.ttl, self.age(now)) {
             (Some(ttl), Some(age)) => age + reserve < ttl,
@@ -152,6 +151,7 @@ fn debugger(container: &EphemeralContainer, status: Option<&ContainerStatus>) ->
         target,
         tools: tools(&listed),
         listed,
+        version: variable("KITBAG_VERSION"),
         level: variable("KITBAG_PRIVILEGES"),
         user: variable("KITBAG_USER"),
         reason: variable("KITBAG_REASON"),
@@ -160,6 +160,8 @@ fn debugger(container: &EphemeralContainer, status: Option<&ContainerStatus>) ->
         idle: seconds("--idle"),
         ttl: seconds("--ttl"),
         context: container.security_context.clone().unwrap_or_default(),
+        becomes: variable("KITBAG_BECOMES").is_some(),
+        view: View::of_words(&variable("KITBAG_VIEW").unwrap_or_default()),
         attached: own.get(1).is_some_and(|word| word == "attached"),
         state,
     })

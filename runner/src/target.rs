@@ -67,21 +67,36 @@ impl Target {
     /// The container's id, as the runtime knows it: without `containerd://`.
     #[must_use]
     pub fn container_id(&self) -> Option<&str> {
-        let id = self.status.as_ref()?.container_id.as_deref()?;
-        Some(id.split_once("://").map_or(id, |(_, id)| id)).filter(|id| !id.is_empty())
+        self.status.as_ref().and_then(id)
+    }
+
+    /// The container's id, where its main process is found by that alone.
+    #[must_use]
+    pub fn id_in_shared_namespace(&self) -> Option<&str> {
+        self.container_id().filter(|_| self.shares_pid_namespace())
     }
 
     /// Whether its processes share a pid namespace with those of other containers, so that its main process is not 1.
     #[must_use]
     pub fn shares_pid_namespace(&self) -> bool {
-        self.pod_spec.share_process_namespace == Some(true) || self.pod_spec.host_pid == Some(true)
+        shares_pid_namespace(&self.pod_spec)
     }
+}
 
-    /// Whether it ran when it was last looked at.
-    #[must_use]
-    pub fn runs(&self) -> bool {
-        self.status.as_ref().is_some_and(runs)
-    }
+/// As [`Target::id_in_shared_namespace`], of a pod as it is at the moment: one that starts has no id yet, and one that
+/// starts again gets another.
+#[must_use]
+pub fn id_in_shared_namespace<'a>(pod: &'a Pod, container: &str) -> Option<&'a str> {
+    status(pod, container).and_then(id).filter(|_| pod.spec.as_ref().is_some_and(shares_pid_namespace))
+}
+
+fn shares_pid_namespace(spec: &PodSpec) -> bool {
+    spec.share_process_namespace == Some(true) || spec.host_pid == Some(true)
+}
+
+fn id(status: &ContainerStatus) -> Option<&str> {
+    let id = status.container_id.as_deref()?;
+    Some(id.split_once("://").map_or(id, |(_, id)| id)).filter(|id| !id.is_empty())
 }
 
 fn fit(pod: &Pod, name: &str) -> Result<(), TargetError> {

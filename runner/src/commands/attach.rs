@@ -40,8 +40,8 @@ pub(crate) async fn run(arguments: &Attach) -> Result<u8, Error> {
     }
     progress.done(&format!("debug container `{}`, beside container `{}`", debugger.name, debugger.target));
     let wanted = Wanted {
-        becomes: debugger.becomes(),
-        target_id: found::target_id(pod, &debugger.target),
+        becomes: debugger.becomes,
+        target_id: target::id_in_shared_namespace(pod, &debugger.target).map(str::to_owned),
         patience: arguments.patience,
         ..Wanted::new(command, streams)
     };

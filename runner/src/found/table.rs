@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Activity, Found};
+use crate::progress::printable_line;
 use crate::reentry::Condition;
 
 /// What stands where there is nothing to say.
@@ -23,6 +24,9 @@ pub fn table(found: &[Found], now: Timestamp, namespaces: bool) -> String {
         for line in &mut lines {
             line.remove(0);
         }
+    }
+    for cell in lines.iter_mut().flatten() {
+        *cell = printable_line(cell);
     }
     align(&lines)
 }
@@ -120,6 +124,7 @@ fn object(found: &Found, now: Timestamp) -> Value {
         "target": debugger.target,
         "tools": tools,
         "privileges": debugger.level,
+        "version": debugger.version,
         "user": debugger.user,
         "reason": debugger.reason,
         "image": debugger.image,
@@ -152,6 +157,7 @@ mod tests {
             target: "app".into(),
             listed: String::new(),
             tools: ["strace", "tcpdump"].map(|it| (Name::try_from(it.to_owned()).unwrap(), "1.0".to_owned())).to_vec(),
+            version: Some("0.1.0".into()),
             level: Some("exact".into()),
             user: Some("jane".into()),
             reason: Some("SHOP-17".into()),
@@ -160,12 +166,15 @@ mod tests {
             idle: Some(Duration::from_secs(1800)),
             ttl: Some(Duration::from_secs(28800)),
             context: Default::default(),
+            becomes: false,
+            view: Default::default(),
             attached: false,
             state: Condition::Running,
         };
         let starting = Debugger {
             name: "kitbag-9wz2c".into(),
             tools: Vec::new(),
+            version: None,
             level: None,
             user: None,
             reason: None,
@@ -231,7 +240,8 @@ mod tests {
               "tcpdump": "1.0"
             },
             "ttl": 28800,
-            "user": "jane"
+            "user": "jane",
+            "version": "0.1.0"
           },
           {
             "attached": false,
@@ -248,6 +258,17 @@ mod tests {
           }
         ]
         "#);
+    }
+
+    #[test]
+    fn what_others_wrote_forges_no_line() {
+        let mut found = found();
+        found.truncate(1);
+        found[0].debugger.user = Some("jane\nshop   \u{1b}[2K".into());
+        insta::assert_snapshot!(table(&found, NOON.parse().unwrap(), false), @r"
+        POD           CONTAINER      TARGET   TOOLS            PRIVILEGES   BY                 AGE   IDLE   STATE
+        shop-7c9f4d   kitbag-x2f5q   app      strace,tcpdump   exact        jane?shop   ?[2K   30m   12m    running
+        ");
     }
 
     #[test]

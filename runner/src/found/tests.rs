@@ -1,6 +1,6 @@
 use super::*;
 use crate::plan::INIT;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// `NAME TARGET TOOL MINUTE`, and `attached`, `starting` or `ended`: a debug container that was started in that minute.
 fn pod(lines: &[&str]) -> Pod {
@@ -102,18 +102,4 @@ fn a_shell_is_run_where_there_is_one() {
     assert_eq!(run("from-a-newer-catalog", &[]).as_deref(), Ok("sh"));
     assert_eq!(run("strace", &["strace", "-p", "1"]).as_deref(), Ok("strace -p 1"));
     assert_eq!(run("strace", &[]).unwrap_err(), "debug container `kitbag-a` has no shell: its tools are strace");
-}
-
-#[test]
-fn the_target_is_named_by_its_id_where_it_is_not_process_one() {
-    let id = |spec: Value| {
-        let mut spec = spec;
-        spec["containers"] = json!([]);
-        let status = json!({ "containerStatuses": [{ "name": "app", "containerID": "containerd://4f1c" }] });
-        let pod = serde_json::from_value(json!({ "metadata": {}, "spec": spec, "status": status })).unwrap();
-        target_id(&pod, "app")
-    };
-    assert_eq!(id(json!({})), None);
-    assert_eq!(id(json!({ "shareProcessNamespace": true })).as_deref(), Some("containerd://4f1c"));
-    assert_eq!(id(json!({ "hostPID": true })).as_deref(), Some("containerd://4f1c"));
 }

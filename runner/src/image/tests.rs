@@ -1,4 +1,5 @@
 use super::*;
+use kitbag_toolsets::Need;
 use oci_client::errors::OciDistributionError;
 
 fn catalog() -> Catalog {

@@ -1,4 +1,7 @@
 use super::*;
+use crate::image::Image;
+use crate::plan::{self, Plan};
+use crate::privileges::{Level, Wishes, candidates, testing};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -134,17 +137,36 @@ fn one_that_is_about_to_end_is_not_entered() {
 }
 
 #[test]
-fn sessions_become_the_target_where_nothing_else_would_let_them_look_into_it() {
-    let becomes = |context: Value| {
-        let mut spec = container("kitbag-a", "app", "", FLAGS);
-        spec["securityContext"] = context;
-        all(&pod(&[(spec, since(NOON))]))[0].becomes()
+fn what_is_planned_is_read_again() {
+    let planned = |level: Level, view: View| {
+        let (needs, target) = (testing::needs("strace?target-attach"), testing::target(json!({}), json!({})));
+        let candidates = candidates(&needs, &target, &Wishes::default());
+        let candidate = candidates.iter().find(|candidate| candidate.level == level).unwrap();
+        let image = Image { tools: "strace=6.1".to_owned(), needs, ..Image::default() };
+        let plan = Plan {
+            name: "kitbag-a",
+            image: &image,
+            target: &target,
+            candidate,
+            idle: Duration::from_secs(60),
+            ttl: Duration::from_secs(600),
+            user: None,
+            reason: None,
+            view,
+            custom: None,
+            attached: None,
+        };
+        let container = serde_json::to_value(plan::container(&plan).container).unwrap();
+        (all(&pod(&[(container, since(NOON))])).remove(0), candidate.clone())
     };
-    assert!(becomes(json!({ "runAsUser": 0, "runAsNonRoot": false, "allowPrivilegeEscalation": false })));
-    assert!(!becomes(json!({ "runAsUser": 0, "capabilities": { "drop": ["ALL"], "add": ["SYS_PTRACE"] } })));
-    assert!(!becomes(json!({ "runAsUser": 0, "privileged": true })));
-    assert!(!becomes(json!({ "runAsUser": 1000, "capabilities": { "drop": ["ALL"] } })));
-    assert!(!becomes(json!({})));
+    for (level, becomes) in [(Level::Exact, false), (Level::Baseline, true), (Level::Restricted, false)] {
+        for view in [View { volumes: true, env: false }, View { volumes: false, env: true }] {
+            let (found, candidate) = planned(level, view);
+            assert_eq!((found.becomes, candidate.becomes, found.view), (becomes, becomes, view), "{level}");
+            assert_eq!((found.level.as_deref(), &found.context), (Some(level.as_str()), &candidate.context));
+            assert_eq!(found.version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+        }
+    }
 }
 
 proptest! {

@@ -157,7 +157,17 @@ fn a_target_knows_its_id_and_whose_processes_it_sees() {
     assert_eq!(target(&running("cri-o://4f5c")).container_id(), Some("4f5c"));
     assert_eq!(target(&running("")).container_id(), None);
     assert_eq!(target(&json!({})).container_id(), None);
-    assert!(target(&running("")).runs() && !target(&json!({})).runs());
+    for (spec, expected) in [
+        (json!({}), None),
+        (json!({ "shareProcessNamespace": true }), Some("4f5c")),
+        (json!({ "hostPID": true }), Some("4f5c")),
+    ] {
+        let mut shared = running("containerd://4f5c");
+        shared["spec"] = spec;
+        assert_eq!(target(&shared).id_in_shared_namespace(), expected);
+        assert_eq!(id_in_shared_namespace(&pod(&shared), "app"), expected);
+        assert_eq!(id_in_shared_namespace(&pod(&shared), "proxy"), None);
+    }
     assert!(!target(&json!({})).shares_pid_namespace());
     assert!(target(&json!({ "spec": { "shareProcessNamespace": true } })).shares_pid_namespace());
     assert!(target(&json!({ "spec": { "hostPID": true } })).shares_pid_namespace());

@@ -4,45 +4,53 @@ use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource}
 
 use super::Shared;
 
-/// Variables that would lead our own programs to files of the target's image.
-const OWN: [&str; 8] = [
-    "CURL_CA_BUNDLE",
-    "OPENSSL_CONF",
-    "OPENSSL_MODULES",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "TERMINFO",
-    "TERMINFO_DIRS",
-    "TMPDIR",
+/// Variables that would lead our own programs to files of the target's image, or have a shell of ours run what the target
+/// wrote; with the values that are right in our images. The programs take an empty one for one that is not set.
+const OWN: [(&str, &str); 17] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("BASH_ENV", ""),
+    ("CURL_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt"),
+    ("CURL_HOME", ""),
+    ("ENV", ""),
+    ("HISTFILE", ""),
+    // Whoever the session is, that one may write there.
+    ("HOME", "/tmp"),
+    ("LD_AUDIT", ""),
+    ("LD_LIBRARY_PATH", ""),
+    ("LD_PRELOAD", ""),
+    ("OPENSSL_CONF", ""),
+    ("OPENSSL_MODULES", ""),
+    ("SSL_CERT_DIR", "/etc/ssl/certs"),
+    ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
+    ("TERMINFO", "/usr/share/terminfo"),
+    ("TERMINFO_DIRS", "/usr/share/terminfo"),
+    ("TMPDIR", "/tmp"),
 ];
 
 /// How names of such variables begin.
 const OWN_PREFIXES: [&str; 2] = ["KITBAG_", "LD_"];
 
-/// Where the programs of our images are: a whole config map may hold such a variable too, and what stands in `env` comes
-/// before that.
-const PATH: (&str, &str) = ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-
 /// Adds the variables in their order, since one may be made of earlier ones, and a note on those that are left out.
-/// `finds`: the image is one of ours, whose programs are found so.
-pub(super) fn share(container: &Container, finds: bool, shared: &mut Shared) {
-    let mut ours = Vec::new();
+/// A whole config map may hold ours too: what stands in `env` comes before that. `ours`: the image is one of ours.
+pub(super) fn share(container: &Container, ours: bool, shared: &mut Shared) {
+    let mut own = Vec::new();
     let mut left_out: Vec<&str> = Vec::new();
     for variable in container.env.iter().flatten() {
         if is_own(&variable.name) {
-            ours.push(variable.name.as_str());
-        } else if let Some(copy) = copy(variable, &container.name).filter(|_| !refers_to(variable, &ours, &left_out)) {
+            own.push(variable.name.as_str());
+        } else if let Some(copy) = copy(variable, &container.name).filter(|_| !refers_to(variable, &own, &left_out)) {
             shared.env.push(copy);
         } else {
             left_out.push(&variable.name);
         }
     }
     shared.env_from = container.env_from.iter().flatten().map(optional).collect();
-    if finds && !shared.env_from.is_empty() {
-        let (name, value) = PATH;
-        shared.env.push(EnvVar { name: name.to_owned(), value: Some(value.to_owned()), ..EnvVar::default() });
+    if ours && !shared.env_from.is_empty() {
+        let variable =
+            |(name, value): (&str, &str)| EnvVar { name: name.into(), value: Some(value.into()), ..EnvVar::default() };
+        shared.env.extend(OWN.map(variable));
     }
-    note(&ours, "our own programs have theirs", shared);
+    note(&own, "our own programs have theirs", shared);
     note(&left_out, "their values cannot be taken over", shared);
 }
 
@@ -57,13 +65,13 @@ fn note(names: &[&str], why: &str, shared: &mut Shared) {
 }
 
 fn is_own(name: &str) -> bool {
-    name == PATH.0 || OWN.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    OWN.iter().any(|(own, _)| *own == name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether the value is made of one that is left out: it would be another than the target's.
-fn refers_to(variable: &EnvVar, ours: &[&str], left_out: &[&str]) -> bool {
+fn refers_to(variable: &EnvVar, own: &[&str], left_out: &[&str]) -> bool {
     let value = variable.value.as_deref().unwrap_or_default();
-    ours.iter().chain(left_out).any(|name| value.contains(&format!("$({name})")))
+    own.iter().chain(left_out).any(|name| value.contains(&format!("$({name})")))
 }
 
 /// What a variable refers to may have gone since the target started: then it is left out, instead of keeping the container
@@ -121,6 +129,7 @@ mod tests {
                 { "name": "FROM_THE_FUTURE", "valueFrom": { "fileKeyRef": { "path": "x" } } },
                 { "name": "LD_PRELOAD", "value": "/app/lib.so" },
                 { "name": "SSL_CERT_FILE", "value": "/app/ca.pem" },
+                { "name": "ENV", "value": "/app/profile" },
                 { "name": "EMPTY" },
             ],
             "envFrom": [
@@ -142,9 +151,25 @@ mod tests {
         {"name":"OTHERS","valueFrom":{"resourceFieldRef":{"containerName":"proxy","resource":"limits.cpu"}}}
         {"name":"EMPTY"}
         {"name":"PATH","value":"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        {"name":"BASH_ENV","value":""}
+        {"name":"CURL_CA_BUNDLE","value":"/etc/ssl/certs/ca-certificates.crt"}
+        {"name":"CURL_HOME","value":""}
+        {"name":"ENV","value":""}
+        {"name":"HISTFILE","value":""}
+        {"name":"HOME","value":"/tmp"}
+        {"name":"LD_AUDIT","value":""}
+        {"name":"LD_LIBRARY_PATH","value":""}
+        {"name":"LD_PRELOAD","value":""}
+        {"name":"OPENSSL_CONF","value":""}
+        {"name":"OPENSSL_MODULES","value":""}
+        {"name":"SSL_CERT_DIR","value":"/etc/ssl/certs"}
+        {"name":"SSL_CERT_FILE","value":"/etc/ssl/certs/ca-certificates.crt"}
+        {"name":"TERMINFO","value":"/usr/share/terminfo"}
+        {"name":"TERMINFO_DIRS","value":"/usr/share/terminfo"}
+        {"name":"TMPDIR","value":"/tmp"}
         {"configMapRef":{"name":"settings","optional":true},"prefix":"A_"}
         {"secretRef":{"name":"keys","optional":true}}
-        of the environment, `PATH`, `LD_PRELOAD`, `SSL_CERT_FILE` is left out: our own programs have theirs; `/proc/$KITBAG_PID/environ` has all
+        of the environment, `PATH`, `LD_PRELOAD`, `SSL_CERT_FILE`, `ENV` is left out: our own programs have theirs; `/proc/$KITBAG_PID/environ` has all
         of the environment, `ALL`, `MORE`, `FROM_THE_FUTURE` is left out: their values cannot be taken over; `/proc/$KITBAG_PID/environ` has all
         "#);
     }
