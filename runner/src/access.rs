@@ -1,11 +1,13 @@
 //! What the user may do, asked once and before anything is touched, so that a missing permission is named while nothing
 //! has happened yet, and all of them at once. What each command needs is a table ([`rules`]); [`review`] and [`whoami`]
-//! are the only two requests.
+//! are the only two requests, but for [`settle`] where the first leaves open how sessions can be had.
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
-    ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
+    ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
+    SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
 };
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
@@ -18,10 +20,15 @@ use rules::{Rule, Without};
 /// Whoever has no name.
 const UNKNOWN: &str = "unknown";
 
+/// The minor version of the first server that wants a `create` for what is a `get`.
+const CREATE_WANTED: u32 = 35;
+
 /// What the user may do in one namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Permissions {
     rules: Vec<ResourceRule>,
+    /// What was asked for by itself, and is not permitted.
+    denied: Vec<ResourceRule>,
     /// No authorizer has left anything out.
     complete: bool,
 }
@@ -48,6 +55,8 @@ pub struct Means {
     pub trace: bool,
     /// The pod's events can be read.
     pub events: bool,
+    /// The pod's events can be watched, so that its start is seen sooner.
+    pub starts: bool,
 }
 
 /// Permissions that a command can't do without.
@@ -88,7 +97,7 @@ impl Permissions {
     pub fn new(status: Option<SubjectRulesReviewStatus>) -> Self {
         let Some(status) = status else { return Self::default() };
         let complete = !status.incomplete && status.evaluation_error.is_none_or(|error| error.is_empty());
-        Self { rules: status.resource_rules, complete }
+        Self { rules: status.resource_rules, denied: Vec::new(), complete }
     }
 
     /// Whether `verb` on `resource` (`pods/exec`) of the API group is permitted; for the one object if it is named, else
@@ -97,11 +106,15 @@ impl Permissions {
     pub fn may(&self, verb: &str, group: &str, resource: &str, name: Option<&str>) -> Answer {
         if self.rules.iter().any(|rule| matches(rule, verb, group, resource, name)) {
             Answer::Yes
-        } else if self.complete {
+        } else if self.complete || self.denied.iter().any(|rule| matches(rule, verb, group, resource, name)) {
             Answer::No
         } else {
             Answer::Unknown
         }
+    }
+
+    fn learn(&mut self, allowed: bool, rule: ResourceRule) {
+        if allowed { &mut self.rules } else { &mut self.denied }.push(rule);
     }
 
     /// Whether nothing says that `rule` is not permitted in full.
@@ -166,6 +179,7 @@ pub fn means(permissions: &Permissions, pod: Option<&str>) -> Means {
         watch: open(&rules::WATCH),
         trace: open(&rules::TRACE),
         events: open(&rules::EVENTS),
+        starts: open(&rules::STARTED),
     }
 }
 
@@ -188,6 +202,71 @@ pub async fn review(client: &Client, namespace: &str) -> Permissions {
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
     let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
     Permissions::new(answer.ok().and_then(|review| review.status))
+}
+
+/// How sessions can be had, in earnest: what an authorizer beside RBAC leaves open is asked for, so that no container is
+/// added whose sessions are then refused; and what a server does not ask for counts as granted. `pod` is the one pod that
+/// it is about, if it is one. Asks nothing where it is known that execs are permitted.
+pub async fn settle(client: &Client, namespace: &str, pod: Option<&str>, mut permissions: Permissions) -> Permissions {
+    for way in [&rules::EXEC, &rules::ATTACH] {
+        settle_one(client, namespace, pod, way, &mut permissions).await;
+        if permissions.allow(way, pod) {
+            break;
+        }
+    }
+    permissions
+}
+
+async fn settle_one(client: &Client, namespace: &str, pod: Option<&str>, way: &Rule, permissions: &mut Permissions) {
+    let known: &Permissions = permissions;
+    let ask = async |verb: &'static str| match known.may(verb, way.group, way.resource, pod) {
+        Answer::Unknown => Some((verb, is_allowed(client, namespace, pod, verb, way.resource).await?)),
+        Answer::Yes | Answer::No => None,
+    };
+    let (get, create) = tokio::join!(ask("get"), ask("create"));
+    for (verb, allowed) in [get, create].into_iter().flatten() {
+        permissions.learn(allowed, rule(verb, way.resource, pod));
+    }
+    let may = |verb: &str| permissions.may(verb, way.group, way.resource, pod);
+    if may("get") != Answer::No
+        && may("create") != Answer::Yes
+        && client.apiserver_version().await.is_ok_and(|version| takes_get_alone(&version))
+    {
+        permissions.learn(true, rule("create", way.resource, pod));
+    }
+}
+
+/// Whether a WebSocket is permitted by the `get` that it is.
+fn takes_get_alone(version: &Info) -> bool {
+    let digits = version.minor.trim_end_matches(|character: char| !character.is_ascii_digit());
+    version.major == "1" && digits.parse().is_ok_and(|minor: u32| minor < CREATE_WANTED)
+}
+
+/// None where the server does not say.
+async fn is_allowed(client: &Client, namespace: &str, pod: Option<&str>, verb: &str, path: &str) -> Option<bool> {
+    let (resource, subresource) = path.split_once('/').unwrap_or((path, ""));
+    let attributes = ResourceAttributes {
+        namespace: Some(namespace.to_owned()),
+        verb: Some(verb.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: Some(subresource.to_owned()),
+        name: pod.map(str::to_owned),
+        ..ResourceAttributes::default()
+    };
+    let spec =
+        SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
+    Some(answer.ok()?.status?.allowed)
+}
+
+fn rule(verb: &str, resource: &str, pod: Option<&str>) -> ResourceRule {
+    ResourceRule {
+        verbs: vec![verb.to_owned()],
+        api_groups: Some(vec![String::new()]),
+        resources: Some(vec![resource.to_owned()]),
+        resource_names: pod.map(|pod| vec![pod.to_owned()]),
+    }
 }
 
 /// Asks who the user is. Where the server doesn't say (before 1.28) it is `fallback`, the kubeconfig's name for the user.

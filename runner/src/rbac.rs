@@ -57,7 +57,7 @@ mod tests {
             resources: ["pods/ephemeralcontainers"]
             verbs: ["patch"]
           # opens sessions in the debug container
-          # (create and get of pods/attach will do: then the debug container has one session only, and ends with it)
+          # (create and get of pods/attach will do: then the debug container has one session only, ends with it, and its output stands in the container's log)
           - apiGroups: [""]
             resources: ["pods/exec"]
             verbs: ["create", "get"]
@@ -70,10 +70,14 @@ mod tests {
           - apiGroups: [""]
             resources: ["events"]
             verbs: ["create"]
-          # optional: tells what the node says when a debug container does not start; without it that is not shown
+          # optional: tells what the node says when a debug container does not start; without it what the node says is not shown
           - apiGroups: [""]
             resources: ["events"]
-            verbs: ["list", "watch"]
+            verbs: ["list"]
+          # optional: sees the start of a debug container when the node tells of it; without it the start is seen up to a second later
+          - apiGroups: [""]
+            resources: ["events"]
+            verbs: ["watch"]
         "#);
     }
 

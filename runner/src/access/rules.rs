@@ -84,7 +84,10 @@ pub const EXEC: Rule = Rule {
     // Over a WebSocket an exec is a `get`, which servers since 1.35 want to be permitted as a `create` too.
     verbs: &["create", "get"],
     why: "opens sessions in the debug container",
-    without: Without::Takes(&ATTACH, "the debug container has one session only, and ends with it"),
+    without: Without::Takes(
+        &ATTACH,
+        "the debug container has one session only, ends with it, and its output stands in the container's log",
+    ),
     ..POD
 };
 
@@ -117,9 +120,17 @@ pub const TRACE: Rule = Rule {
 
 /// The pod's events are read.
 pub const EVENTS: Rule = Rule {
-    verbs: &["list", "watch"],
+    verbs: &["list"],
     why: "tells what the node says when a debug container does not start",
-    without: Without::Loses("that is not shown"),
+    without: Without::Loses("what the node says is not shown"),
+    ..TRACE
+};
+
+/// The pod's events are followed.
+pub const STARTED: Rule = Rule {
+    verbs: &["watch"],
+    why: "sees the start of a debug container when the node tells of it",
+    without: Without::Loses("the start is seen up to a second later"),
     ..TRACE
 };
 
@@ -128,7 +139,7 @@ impl Doing {
     #[must_use]
     pub fn rules(self) -> Vec<Rule> {
         match self {
-            Self::Debug(found) => [found.rules().as_slice(), &[ADD, EXEC, WATCH, TRACE, EVENTS]].concat(),
+            Self::Debug(found) => [found.rules().as_slice(), &[ADD, EXEC, WATCH, TRACE, EVENTS, STARTED]].concat(),
             Self::List(found) => [found.rules().as_slice(), &[STATUS]].concat(),
             Self::Attach(found) => [found.rules().as_slice(), &[ENTER, TRACE]].concat(),
             Self::End(Found::Pod) => vec![POD, ENTER, WATCH],

@@ -51,7 +51,10 @@ fn what_the_server_leaves_out_is_unknown_and_not_missing() {
     for permissions in [incomplete, failed, Permissions::new(None)] {
         assert_eq!(permissions.may("patch", "", "pods/ephemeralcontainers", None), Answer::Unknown);
         assert!(check(&permissions, &DEBUG.rules(), Some("shop"), "web", "jane").is_ok());
-        assert_eq!(means(&permissions, None), Means { exec: true, watch: true, trace: true, events: true });
+        assert_eq!(
+            means(&permissions, None),
+            Means { exec: true, watch: true, trace: true, events: true, starts: true }
+        );
     }
 }
 
@@ -86,13 +89,24 @@ fn what_can_be_done_in_another_way_is_only_a_loss() {
         rule("", &["pods/attach"], &["create", "get"]),
     ]));
     assert_eq!(missing(&some, &DEBUG.rules(), Some("shop")), []);
-    assert_eq!(means(&some, Some("shop")), Means { exec: false, watch: false, trace: false, events: false });
+    assert_eq!(
+        means(&some, Some("shop")),
+        Means { exec: false, watch: false, trace: false, events: false, starts: false }
+    );
     insta::assert_snapshot!(losses(&some, &DEBUG.rules(), Some("shop")).join("\n"), @r"
-    without permission to create and get `pods/exec` the debug container has one session only, and ends with it
+    without permission to create and get `pods/exec` the debug container has one session only, ends with it, and its output stands in the container's log
     without permission to watch `pods` the pod is asked for once a second
     without permission to create `events` no event is left on the pod
-    without permission to list and watch `events` that is not shown
+    without permission to list `events` what the node says is not shown
+    without permission to watch `events` the start is seen up to a second later
     ");
+}
+
+#[test]
+fn events_may_be_read_without_being_followed() {
+    let some = permissions(&json!([rule("", &["events"], &["list"])]));
+    let means = means(&some, Some("shop"));
+    assert_eq!((means.events, means.starts), (true, false));
 }
 
 #[test]

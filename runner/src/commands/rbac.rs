@@ -68,10 +68,10 @@ mod tests {
             "debug",
         ];
         insta::assert_snapshot!(lines.map(|line| format!("{line}: {}", rules(line))).join("\n"), @r#"
-        : kitbag-debug default ["pods"] ["get"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list", "watch"]
-        debug shop strace -n web -- strace -n 3: kitbag-debug web ["pods"] ["get"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list", "watch"]
-        debug deploy/shop: kitbag-debug default ["deployments"] ["get"] ["pods"] ["list"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list", "watch"]
-        debug -l app=shop strace: kitbag-debug default ["pods"] ["list"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list", "watch"]
+        : kitbag-debug default ["pods"] ["get"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list"] ["events"] ["watch"]
+        debug shop strace -n web -- strace -n 3: kitbag-debug web ["pods"] ["get"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list"] ["events"] ["watch"]
+        debug deploy/shop: kitbag-debug default ["deployments"] ["get"] ["pods"] ["list"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list"] ["events"] ["watch"]
+        debug -l app=shop strace: kitbag-debug default ["pods"] ["list"] ["pods/ephemeralcontainers"] ["patch"] ["pods/exec"] ["create", "get"] ["pods"] ["watch"] ["events"] ["create"] ["events"] ["list"] ["events"] ["watch"]
         list: kitbag-list default ["pods"] ["list"] ["pods/exec"] ["create", "get"]
         list -A: kitbag-list ["pods"] ["list"] ["pods/exec"] ["create", "get"]
         attach sts/shop -n web: kitbag-attach web ["statefulsets"] ["get"] ["pods"] ["list"] ["pods/exec"] ["create", "get"] ["events"] ["create"]
