@@ -78,6 +78,18 @@ pub enum FoundError {
         /// Its tools.
         tools: String,
     },
+    /// It cannot be told to end.
+    #[error("debug container `{container}` of pod `{pod}` was made for one session, and ends with it")]
+    EndsAlone {
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+        /// After how long it ends though nobody comes.
+        idle: Option<Duration>,
+        /// After how long it ends in any case.
+        ttl: Option<Duration>,
+    },
     /// It was told to end and did not.
     #[error("debug container `{container}` of pod `{pod}` was told to end, but still runs")]
     NotEnded {
@@ -93,7 +105,9 @@ impl FoundError {
         match self {
             Self::None { .. } => Kind::NotFound,
             Self::NoShell { .. } => Kind::Usage,
-            Self::NotRunning { .. } | Self::OneSession { .. } | Self::NotEnded { .. } => Kind::Unfit,
+            Self::NotRunning { .. } | Self::OneSession { .. } | Self::EndsAlone { .. } | Self::NotEnded { .. } => {
+                Kind::Unfit
+            }
         }
     }
 
@@ -105,6 +119,12 @@ impl FoundError {
             Self::OneSession { pod, .. } => Some(format!(
                 "`kubectl kitbag debug {pod}` adds another; where `pods/exec` is permitted, one serves many sessions"
             )),
+            Self::EndsAlone { idle, ttl, .. } => {
+                let nobody = idle.map(|idle| format!("after {} if nobody attaches", table::span(idle)));
+                let ever = ttl.map(|ttl| format!("after {} in any case", table::span(ttl)));
+                let ends = ["with the command of its session".to_owned()].into_iter().chain(nobody).chain(ever);
+                Some(format!("it ends {}", ends.collect::<Vec<_>>().join(", ")))
+            }
             Self::NoShell { .. } => Some("name a command after `--`".to_owned()),
             Self::NotEnded { pod, .. } => Some(format!("`kubectl kitbag list {pod}` shows what it does")),
         }
@@ -197,8 +217,12 @@ pub async fn ask_activity(client: &Client, found: &mut [Found]) {
 /// Ends the container, and waits for its end.
 ///
 /// # Errors
-/// [`FoundError::NotEnded`], or what the API server refuses.
-pub async fn end(place: &Place) -> Result<Ending, Error> {
+/// [`FoundError::EndsAlone`], [`FoundError::NotEnded`], what keeps it from being told, or what the API server refuses.
+pub async fn end(place: &Place, debugger: &Debugger) -> Result<Ending, Error> {
+    let (pod, container) = (place.pod.clone(), place.container.clone());
+    if debugger.attached {
+        return Err(FoundError::EndsAlone { pod, container, idle: debugger.idle, ttl: debugger.ttl }.into());
+    }
     let asked = ask(place, &["end"]).await;
     // What was asked may have been taken along before it could answer: then only the pod knows.
     if let Err(error @ (Error::Refused(_) | Error::Unreachable(_))) = asked {
@@ -206,7 +230,10 @@ pub async fn end(place: &Place) -> Result<Ending, Error> {
     }
     match ending(place, END).await? {
         Some(ending) => Ok(ending),
-        None => Err(FoundError::NotEnded { pod: place.pod.clone(), container: place.container.clone() }.into()),
+        None => {
+            asked?;
+            Err(FoundError::NotEnded { pod, container }.into())
+        }
     }
 }
 

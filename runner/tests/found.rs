@@ -5,12 +5,13 @@
 #[allow(dead_code, reason = "sessions use more of it")]
 mod apiserver;
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apiserver::{Answer, Asked, place, refusal, talk};
 use k8s_openapi::api::core::v1::Pod;
-use kitbag_runner::found::{self, Activity};
+use kitbag_runner::found::{self, Activity, Debugger};
 use serde_json::{Value, json};
 
 fn pod(name: &str, state: &Value) -> Value {
@@ -33,6 +34,10 @@ fn running() -> Value {
 
 fn ended() -> Value {
     pod("kitbag-b2c4d", &json!({ "terminated": { "exitCode": 0, "reason": "Completed" } }))
+}
+
+fn debugger(pod: Value) -> Debugger {
+    found::of(&[serde_json::from_value(pod).unwrap()]).remove(0).debugger
 }
 
 fn words(asked: &Asked) -> String {
@@ -83,13 +88,44 @@ async fn the_end_is_waited_for_though_the_answer_is_taken_along() {
             Answer::Json(200, running())
         }
     });
-    let ending = found::end(&place.await).await.unwrap();
+    let ending = found::end(&place.await, &debugger(running())).await.unwrap();
     assert_eq!(ending.to_string(), "exit code 0 (Completed)");
 }
 
 #[tokio::test]
 async fn who_may_not_end_it_is_told() {
     let message = r#"pods "shop" is forbidden: User "jane" cannot create resource "pods/exec" in API group "" in the namespace "web""#;
-    let error = found::end(&place(move |_| refusal(403, message)).await).await.unwrap_err();
+    let error = found::end(&place(move |_| refusal(403, message)).await, &debugger(running())).await.unwrap_err();
     assert_eq!(error.to_string(), "user `jane` may not create `pods/exec` in namespace `web`");
+}
+
+#[tokio::test]
+async fn why_it_could_not_be_told_to_end_is_told_where_it_goes_on() {
+    let waits = Once::new();
+    let place = place(move |asked| match asked.subresource.as_str() {
+        "exec" => talk(|mut wire| async move {
+            wire.say(2, b"kitbag-init: the first process does not answer\n").await;
+            wire.end(1).await;
+        }),
+        _ => {
+            // What is waited for will not come.
+            waits.call_once(tokio::time::pause);
+            Answer::Json(200, running())
+        }
+    });
+    let error = found::end(&place.await, &debugger(running())).await.unwrap_err();
+    assert!(error.to_string().contains("the first process does not answer"), "{error}");
+}
+
+#[tokio::test]
+async fn one_that_is_attached_to_cannot_be_told() {
+    let mut attached = running();
+    attached["spec"]["ephemeralContainers"][0]["command"] =
+        json!(["/usr/bin/kitbag-init", "attached", "--idle", "60", "--ttl", "28800", "--", "sh"]);
+    let place = place(|asked| panic!("nobody is asked: {}", words(asked)));
+    let error = found::end(&place.await, &debugger(attached)).await.unwrap_err();
+    insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()), @r"
+    debug container `kitbag-b2c4d` of pod `shop` was made for one session, and ends with it
+    hint: it ends with the command of its session, after 60s if nobody attaches, after 8h in any case
+    ");
 }

@@ -1,7 +1,5 @@
 //! `kubectl kitbag end`: ends debug containers, and every session in them.
 
-use std::time::Instant;
-
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -9,12 +7,14 @@ use crate::cli::End;
 use crate::cluster::{self, Cluster};
 use crate::error::Error;
 use crate::found::{self, Debugger};
+use crate::progress::{Progress, printable};
+use crate::session::Place;
 use crate::target::{self, Reference, Which, Workload};
 
 /// Runs the command. All end at once; that one can't be ended keeps no other from it.
 pub(crate) async fn run(arguments: &End) -> Result<u8, Error> {
-    let Cluster { client, namespace, .. } =
-        cluster::connect(&arguments.common, arguments.common.verbose.then(Instant::now)).await?;
+    let progress = Progress::new(arguments.common.verbose);
+    let Cluster { client, namespace, .. } = cluster::connect(&arguments.common, progress.clock()).await?;
     let reference = arguments.pods.required()?;
     let pods = target::find(&client, &namespace, &reference, Which::All).await?.pods;
     let running: Vec<(&Pod, Debugger)> = pods
@@ -24,18 +24,23 @@ pub(crate) async fn run(arguments: &End) -> Result<u8, Error> {
     if running.is_empty() {
         return super::print(format!("no debug container runs in {}\n", what(&reference)));
     }
-    let places: Vec<_> =
-        running.iter().map(|(pod, debugger)| found::place(&client, &namespace, pod, debugger)).collect();
-    let endings = join_all(places.iter().map(found::end)).await;
-    let (mut said, mut failed) = (String::new(), None);
-    for (place, ending) in places.iter().zip(endings) {
+    let places: Vec<(Place, &Debugger)> =
+        running.iter().map(|(pod, it)| (found::place(&client, &namespace, pod, it), it)).collect();
+    let endings = join_all(places.iter().map(|(place, debugger)| found::end(place, debugger))).await;
+    let (mut said, mut failed) = (String::new(), Vec::new());
+    for ((place, _), ending) in places.iter().zip(endings) {
+        let name = format!("`{}` of pod `{}`", place.container, place.pod);
         match ending {
-            Ok(ending) => said.push_str(&format!("`{}` of pod `{}` has ended: {ending}\n", place.container, place.pod)),
-            Err(error) => failed = failed.or(Some(error)),
+            Ok(ending) => said.push_str(&format!("{name} has ended: {ending}\n")),
+            Err(error) => failed.push((name, error)),
         }
     }
-    let code = super::print(said)?;
-    failed.map_or(Ok(code), Err)
+    let code = super::print(printable(&said))?;
+    // Of one there is nothing to say that its error does not.
+    for (name, error) in failed.iter().filter(|_| places.len() > 1) {
+        progress.say(&format!("{name} has not ended: {error}"));
+    }
+    failed.into_iter().next().map_or(Ok(code), |(_, error)| Err(error))
 }
 
 fn what(reference: &Reference) -> String {

@@ -69,7 +69,7 @@ pub fn state(state: &Condition) -> String {
 }
 
 /// As kubectl writes ages: two units, the larger ones alone when they are large.
-fn span(duration: Duration) -> String {
+pub(super) fn span(duration: Duration) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
