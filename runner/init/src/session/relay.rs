@@ -8,12 +8,15 @@ use rustix::process::{Signal, WaitStatus};
 
 use super::Control;
 use super::command::{Command, Stream};
-use crate::frames::{Frames, Piece};
+use crate::frames::{Frames, Urgent};
 use crate::sys::{Signals, stdin, stdout};
 use crate::{children, clock, socket};
 
 /// How long a command that was told to end may take before it is killed, in milliseconds.
 const GRACE: u64 = 2000;
+/// How many times as long a client may be silent while nothing more of it can be read. It may be there and want to be
+/// heard; but not every runtime says when it is not.
+const MUFFLED: u64 = 10;
 
 pub(crate) struct Relay {
     command: Command,
@@ -22,8 +25,10 @@ pub(crate) struct Relay {
     control: Control,
     /// When the client was last heard of.
     heard: u64,
-    /// Whether the command does not take what is there for it. Then nothing more is read, so the client cannot be heard.
+    /// Whether the command does not take what is there for it.
     is_blocked: bool,
+    /// Whether the command was told that its input has ended.
+    is_fed: bool,
     /// Whether nobody is there to read and write any more.
     is_deserted: bool,
     /// Whether the first process has sent this one home. It waits until the connection is closed.
@@ -59,6 +64,7 @@ impl Relay {
             control,
             heard,
             is_blocked: false,
+            is_fed: false,
             is_deserted: false,
             is_dismissed: false,
             deadline: None,
@@ -77,7 +83,9 @@ impl Relay {
             if self.command.status.is_none()
                 && let Some(status) = children::reap(Some(self.command.pid))
             {
-                children::sweep(signals);
+                if let Some(signal) = children::sweep(signals).filter(|_| self.control.is_first) {
+                    return Outcome::Signal(signal);
+                }
                 self.command.end(status);
             }
             self.listen(&ready);
@@ -98,7 +106,7 @@ impl Relay {
         let mut files = vec![PollFd::new(signals, PollFlags::IN)];
         let mut client = None;
         if !self.is_deserted {
-            let wanted = if self.is_blocked { PollFlags::empty() } else { PollFlags::IN };
+            let wanted = if self.frames.is_full() { PollFlags::empty() } else { PollFlags::IN };
             client = Some(files.len());
             files.push(PollFd::from_borrowed_fd(stdin(), wanted));
         }
@@ -126,8 +134,9 @@ impl Relay {
         let broken = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
         let client = client.map_or(PollFlags::empty(), |index| files[index].revents());
         let reader = reader.map_or(PollFlags::empty(), |index| files[index].revents());
-        let is_left = self.is_blocked && client.intersects(broken);
-        Ready { client: !self.is_blocked && !client.is_empty(), gone: is_left || reader.intersects(broken) }
+        let is_full = self.frames.is_full();
+        let is_left = is_full && client.intersects(broken);
+        Ready { client: !is_full && !client.is_empty(), gone: is_left || reader.intersects(broken) }
     }
 
     /// Heeds signals to this process. Returns the one that ends the container.
@@ -166,33 +175,35 @@ impl Relay {
 
     /// Passes on what has come from the client, as far as the command takes it.
     fn deliver(&mut self) {
-        if self.is_blocked {
-            self.heard = clock::now();
-        }
-        self.is_blocked = false;
-        while let Some((piece, length)) = self.frames.first() {
-            let done = match piece {
-                Piece::Data(bytes) => self.command.write(bytes),
-                Piece::End => self.command.end_input().map(|()| length),
-                Piece::Signal(number) => {
+        while let Some(urgent) = self.frames.urgent() {
+            match urgent {
+                Urgent::Signal(number) => {
                     if let Some(signal) = Signal::from_named_raw(number.into()) {
                         self.command.signal(signal);
                     }
-                    Ok(length)
                 }
-                Piece::Size { columns, rows } => {
-                    self.command.resize(columns, rows);
-                    Ok(length)
-                }
-            };
-            match done {
-                Ok(length) => self.frames.consume(length),
-                Err(_) => {
-                    self.is_blocked = !self.is_deserted;
-                    return;
-                }
+                Urgent::Size { columns, rows } => self.command.resize(columns, rows),
             }
         }
+        let was_full = self.frames.is_full();
+        self.is_blocked = self.feed().is_err() && !self.is_deserted;
+        if was_full && !self.frames.is_full() {
+            // From this moment on the client can be heard.
+            self.heard = clock::now();
+        }
+    }
+
+    /// Gives the command its input. An error is that it must wait.
+    fn feed(&mut self) -> Result<(), Errno> {
+        while !self.frames.data().is_empty() {
+            let length = self.command.write(self.frames.data())?;
+            self.frames.consume(length);
+        }
+        if self.frames.has_ended() && !self.is_fed {
+            self.command.end_input()?;
+            self.is_fed = true;
+        }
+        Ok(())
     }
 
     /// Passes a terminal's output on.
@@ -237,7 +248,8 @@ impl Relay {
     }
 
     fn end_of_patience(&self) -> Option<u64> {
-        (!self.is_blocked && !self.is_deserted).then_some(self.heard + self.patience)
+        let patience = if self.frames.is_full() { self.patience * MUFFLED } else { self.patience };
+        (!self.is_deserted).then_some(self.heard + patience)
     }
 
     /// Nobody is there any more.

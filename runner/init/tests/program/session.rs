@@ -183,14 +183,36 @@ fn beats_keep_a_session() {
 }
 
 #[test]
-fn while_the_command_does_not_read_the_client_cannot_be_heard() {
+fn who_cannot_be_heard_because_the_command_does_not_read_gets_more_patience() {
     let script = "sleep 3; wc -c";
     let mut client = Container::new().session(&["--stdin", "--patience", "1", "--", "sh", "-c", script]);
     client.report();
+    // More than is held.
+    let writer = thread::spawn(move || {
+        (0..100).for_each(|_| client.data(&[b'x'; 50_000]));
+        client.end();
+        client
+    });
+    let ended = writer.join().unwrap().ended();
+    assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "5000000"));
+}
+
+#[test]
+fn who_is_silent_while_the_command_does_not_read_is_gone() {
+    let mut client = Container::new().session(&["--stdin", "--patience", "1", "--", "sleep", "1000"]);
+    client.report();
+    (0..4).for_each(|_| client.data(&[b'x'; 50_000]));
+    // Nobody closes its stdin.
+    assert_eq!(client.child.wait().unwrap().code(), Some(129));
+}
+
+#[test]
+fn a_signal_does_not_wait_for_input_that_is_not_read() {
+    let mut client = Container::new().session(&["--stdin", "--", "sleep", "1000"]);
+    client.report();
     (0..20).for_each(|_| client.data(&[b'x'; 50_000]));
-    client.end();
-    let ended = client.ended();
-    assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "1000000"));
+    client.signal(Signal::INT);
+    assert_eq!(client.ended().code, Some(130));
 }
 
 #[test]
@@ -236,9 +258,7 @@ fn without_a_first_process_it_says_so_and_goes_on() {
 
 #[test]
 fn a_wrong_command_line_is_answered_with_the_right_one() {
-    for arguments in
-        [&[][..], &["--idle"], &["--idle", "soon"], &["session", "--"], &["in-target"], &["signal", "a", "2"]]
-    {
+    for arguments in [&[][..], &["--idle"], &["--idle", "soon"], &["session", "--"], &["in-target"]] {
         let output = Container::new().program(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(125), "{arguments:?}");
         assert!(output.stderr.starts_with(b"kitbag-init: usage: "), "{arguments:?}");
