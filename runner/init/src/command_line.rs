@@ -5,14 +5,14 @@ use core::ffi::CStr;
 
 use rustix::termios::Winsize;
 
-use crate::target;
+use crate::target::{self, Whose};
 
 /// How it is used.
-pub(crate) const USAGE: &str = "usage: kitbag-init --idle SECONDS [--ttl SECONDS] [--target ID]
+pub(crate) const USAGE: &str = "usage: kitbag-init --idle SECONDS [--ttl SECONDS] [--target ID] [--shared]
        kitbag-init session [FLAG...] -- COMMAND [ARGUMENT...]
        kitbag-init attached --idle SECONDS [--ttl SECONDS] [FLAG...] -- COMMAND [ARGUMENT...]
        kitbag-init status | end | in-target COMMAND [ARGUMENT...]
-flags: --become, --target ID, --tty COLUMNSxROWS, --stdin, --env NAME=VALUE, --patience SECONDS";
+flags: --become, --target ID, --shared, --tty COLUMNSxROWS, --stdin, --env NAME=VALUE, --patience SECONDS";
 
 /// How long a client may be silent, in milliseconds, where the command line does not say.
 const PATIENCE: u64 = 45_000;
@@ -21,7 +21,7 @@ const PATIENCE: u64 = 45_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action<'a> {
     /// Be the first process.
-    Idle { limits: Limits, target: Option<&'a str> },
+    Idle { limits: Limits, whose: Whose<'a> },
     /// Be the wrapper of a session.
     Session(Session<'a>),
     /// Be the first process and the wrapper of the one session.
@@ -48,8 +48,8 @@ pub(crate) struct Limits {
 pub(crate) struct Session<'a> {
     /// As the target's user.
     pub(crate) becomes: bool,
-    /// The id of the target's container, where that is not process 1.
-    pub(crate) target: Option<&'a str>,
+    /// How the target is known.
+    pub(crate) whose: Whose<'a>,
     /// With a terminal of that size.
     pub(crate) terminal: Option<Winsize>,
     /// With input.
@@ -82,9 +82,9 @@ pub(crate) fn parse<'a>(arguments: &'a [&'a CStr]) -> Option<Action<'a>> {
         _ => {
             let flags = Flags::parse(arguments)?;
             let limits = Limits { idle: flags.idle?, ttl: flags.ttl };
-            let target = flags.session.target;
+            let whose = flags.session.whose;
             // Nothing else has a meaning for it.
-            (flags.session == Session { target, ..Flags::default().session }).then_some(Action::Idle { limits, target })
+            (flags.session == Session { whose, ..Flags::default().session }).then_some(Action::Idle { limits, whose })
         }
     }
 }
@@ -100,7 +100,7 @@ impl Default for Flags<'_> {
     fn default() -> Self {
         let session = Session {
             becomes: false,
-            target: None,
+            whose: Whose::default(),
             terminal: None,
             stdin: false,
             environment: Vec::new(),
@@ -119,6 +119,7 @@ impl<'a> Flags<'a> {
             arguments = rest;
             match flag.to_bytes() {
                 b"--become" => session.becomes = true,
+                b"--shared" => session.whose.is_shared = true,
                 b"--stdin" => session.stdin = true,
                 b"--" => {
                     session.command = rest;
@@ -131,7 +132,7 @@ impl<'a> Flags<'a> {
                         b"--idle" => flags.idle = Some(seconds(value)?),
                         b"--ttl" => flags.ttl = Some(seconds(value)?),
                         b"--patience" => session.patience = seconds(value)?,
-                        b"--target" => session.target = Some(value.to_str().ok().filter(|id| target::is_id(id))?),
+                        b"--target" => session.whose.id = Some(value.to_str().ok().filter(|id| target::is_id(id))?),
                         b"--tty" => session.terminal = Some(size(value)?),
                         b"--env" => {
                             let end = value.to_bytes().iter().position(|&byte| byte == b'=')?;
@@ -169,10 +170,11 @@ mod tests {
     #[test]
     fn the_first_process_has_limits() {
         let limits = Limits { idle: 60_000, ttl: None };
-        assert_eq!(parse(&[c"--idle", c"60"]), Some(Action::Idle { limits, target: None }));
+        assert_eq!(parse(&[c"--idle", c"60"]), Some(Action::Idle { limits, whose: Whose::default() }));
         let limits = Limits { idle: 0, ttl: Some(8_000) };
-        let arguments = [c"--ttl", c"8", c"--idle", c"0", c"--target", c"0123456789ab"];
-        assert_eq!(parse(&arguments), Some(Action::Idle { limits, target: Some("0123456789ab") }));
+        let arguments = [c"--ttl", c"8", c"--idle", c"0", c"--target", c"0123456789ab", c"--shared"];
+        let whose = Whose { id: Some("0123456789ab"), is_shared: true };
+        assert_eq!(parse(&arguments), Some(Action::Idle { limits, whose }));
     }
 
     #[test]
@@ -182,7 +184,7 @@ mod tests {
         let terminal = Winsize { ws_col: 80, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 };
         let session = Session {
             becomes: true,
-            target: Some("0123456789abcdef"),
+            whose: Whose { id: Some("0123456789abcdef"), is_shared: true },
             terminal: Some(terminal),
             stdin: true,
             environment: vec![c"TERM=vt100", c"EMPTY="],
@@ -194,6 +196,7 @@ mod tests {
             c"--become",
             c"--target",
             c"0123456789abcdef",
+            c"--shared",
             c"--tty",
             c"80x24",
             c"--stdin",
@@ -248,7 +251,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_command_is_never_touched(
-            flags in proptest::collection::vec("--(become|stdin|tty|env|idle|x)?|[0-9x=a]{0,4}", 0..6),
+            flags in proptest::collection::vec("--(become|shared|stdin|tty|env|idle|x)?|[0-9x=a]{0,4}", 0..6),
             command in proptest::collection::vec("[^\\x00]{0,8}", 1..6),
         ) {
             let strings: Vec<_> = ["session".to_owned()].into_iter().chain(flags.into_iter().filter(|flag| flag != "--"))

@@ -11,11 +11,12 @@ use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 use rustix::path::DecInt;
 use rustix::process::{Signal, getpid};
 
+use crate::clock;
 use crate::command_line::Limits;
 use crate::report::Report;
 use crate::socket::{self, Word};
 use crate::sys::{Signals, describe};
-use crate::{clock, target};
+use crate::target::{self, Whose};
 
 /// Longest line that a connection may send.
 const LONGEST_LINE: usize = 64;
@@ -25,7 +26,7 @@ const FAREWELL: u64 = 3000;
 const COURTESY: u64 = 300;
 
 /// Runs until SIGTERM or SIGINT, until it is asked to end, or until a limit is reached. Returns the exit code.
-pub(crate) fn run(limits: Limits, container: Option<&str>) -> u8 {
+pub(crate) fn run(limits: Limits, whose: Whose<'_>) -> u8 {
     let mut signals = match Signals::take_over(&[Signal::TERM, Signal::INT, Signal::CHILD]) {
         Ok(signals) => signals,
         Err(error) => {
@@ -34,10 +35,8 @@ pub(crate) fn run(limits: Limits, container: Option<&str>) -> u8 {
         }
     };
     let listener = socket::listen();
-    let target = target::find(container, Some(getpid()));
-    if let Some(pid) = target {
-        target::link(pid);
-    }
+    let target = target::find(whose, Some(getpid()));
+    target::link(target);
     let report = Report::measure(target).ready(listener.as_ref().err().copied());
     crate::write_all(crate::sys::stdout(), report.as_bytes());
 

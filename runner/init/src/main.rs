@@ -49,7 +49,7 @@ const FAILED: u8 = 125;
 /// The program, without its name. Returns the exit code.
 fn run(arguments: &[&CStr]) -> u8 {
     match command_line::parse(arguments) {
-        Some(Action::Idle { limits, target }) => idle::run(limits, target),
+        Some(Action::Idle { limits, whose }) => idle::run(limits, whose),
         Some(Action::Session(session)) => session::run(&session),
         Some(Action::Attached { limits, session }) => session::attached(limits, &session),
         Some(Action::Status) => socket::status(),

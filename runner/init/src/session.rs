@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::path::DecInt;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -73,6 +73,10 @@ pub(crate) fn attached(limits: Limits, session: &Session<'_>) -> u8 {
                     break;
                 }
                 Err(Errno::INTR) => {}
+                Ok(0) if !is_null(stdin()) => {
+                    crate::complain(&["whoever attached has left before the session began"]);
+                    return crate::FAILED;
+                }
                 _ => {
                     crate::complain(&["nobody can attach: the container has no stdin"]);
                     return crate::FAILED;
@@ -82,6 +86,11 @@ pub(crate) fn attached(limits: Limits, session: &Session<'_>) -> u8 {
     }
     let control = Control { connection: None, end: limits.ttl.map(|ttl| since + ttl), is_first: true };
     carry_out(session, signals, frames, control, Some(getpid()))
+}
+
+/// Whether it is what a container without a stdin has as one.
+fn is_null(file: BorrowedFd<'_>) -> bool {
+    fstat(file).is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice)
 }
 
 /// What ends a session, beside its command and its client.
@@ -103,10 +112,8 @@ fn set_up() -> Option<Signals> {
 }
 
 fn carry_out(session: &Session<'_>, mut signals: Signals, frames: Frames, control: Control, first: Option<Pid>) -> u8 {
-    let target = target::find(session.target, first);
-    if let Some(pid) = target {
-        target::link(pid);
-    }
+    let target = target::find(session.whose, first);
+    target::link(target);
     if session.becomes {
         let taken = target.map_or(Err("it is not visible"), identity::take);
         if let Err(reason) = taken {

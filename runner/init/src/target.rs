@@ -19,32 +19,49 @@ pub(crate) fn is_id(text: &str) -> bool {
     text.len() >= SHORTEST_ID && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// The main process of the container `id`; without that, process 1 unless it is the first process of this container.
-pub(crate) fn find(id: Option<&str>, first: Option<Pid>) -> Option<Pid> {
-    match id {
+/// How the process that is debugged is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whose<'a> {
+    /// The id of its container, where that is known.
+    pub(crate) id: Option<&'a str>,
+    /// Whether the pid namespace is a pod's or a node's: then process 1 is never it.
+    pub(crate) is_shared: bool,
+}
+
+/// The main process of the target's container. Without an id that is process 1, unless the namespace is shared or that is
+/// the first process of this container.
+pub(crate) fn find(whose: Whose<'_>, first: Option<Pid>) -> Option<Pid> {
+    match whose.id {
         Some(id) => {
             let is_of_it = |&pid: &Pid| proc::read(&proc::path(pid, "cgroup")).is_some_and(|text| mentions(&text, id));
             let family = |pid| Some((pid, Status::of(pid)?.parent));
             main(&proc::pids().into_iter().filter(is_of_it).filter_map(family).collect::<Vec<_>>())
         }
+        None if whose.is_shared => None,
         None => Some(Pid::INIT).filter(|&pid| first != Some(pid) && getpid() != pid && Status::of(pid).is_some()),
     }
 }
 
-/// The target that a session has named for what runs in it.
+/// The target that a session has named for what runs in it; outside of sessions, that to which the link leads.
 pub(crate) fn named() -> Option<Pid> {
-    match sys::variable(c"KITBAG_PID") {
-        Some(pid) => pid.to_str().ok()?.parse().ok().and_then(Pid::from_raw),
-        None => find(None, None),
+    let number = |text: &str| text.parse().ok().and_then(Pid::from_raw);
+    if let Some(pid) = sys::variable(c"KITBAG_PID") {
+        return number(pid.to_str().ok()?);
     }
+    let link = rustix::fs::readlink(&link_path()?[..], Vec::new()).ok()?;
+    number(link.to_str().ok()?.strip_prefix("/proc/")?.strip_suffix("/root")?)
 }
 
-/// Points the link that `/target` leads to at the root directory of `pid`. Where that is not possible, such as on a
-/// read-only file system, there is no `/target` and all else works.
-pub(crate) fn link(pid: Pid) {
-    let Some(directory) = socket::directory() else { return };
+/// Points the link that `/target` leads to at the root directory of `target`; without one there is no link. Where that is
+/// not possible, such as on a read-only file system, there is no `/target` and all else works.
+pub(crate) fn link(target: Option<Pid>) {
+    let Some(link) = link_path() else { return };
+    let Some(pid) = target else {
+        // The process it led to is gone, and its number may become another's.
+        let _ = rustix::fs::unlink(&link[..]);
+        return;
+    };
     let root = proc::path(pid, "root");
-    let link = [directory, b"-target"].concat();
     if rustix::fs::readlink(&link[..], Vec::new()).is_ok_and(|old| old.to_bytes() == root) {
         return;
     }
@@ -53,6 +70,10 @@ pub(crate) fn link(pid: Pid) {
     if rustix::fs::symlink(&root[..], &new[..]).is_ok() && rustix::fs::rename(&new[..], &link[..]).is_err() {
         let _ = rustix::fs::unlink(&new[..]);
     }
+}
+
+fn link_path() -> Option<Vec<u8>> {
+    Some([socket::directory()?, b"-target"].concat())
 }
 
 /// Whether a cgroup file names the container, as in `0::/../cri-containerd-ID.scope` or `4:memory:/kubepods/podX/ID`.

@@ -100,9 +100,9 @@ pub(crate) struct Ended {
 }
 
 impl Client {
-    pub(crate) fn connect(mut command: Command) -> Self {
+    pub(crate) fn connect(mut command: impl std::borrow::BorrowMut<Command>) -> Self {
         // Not in the group of the tests: what is sent to a terminal or a group of a session must not get out of it.
-        let mut child = command.process_group(0).spawn().unwrap();
+        let mut child = command.borrow_mut().process_group(0).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().map(BufReader::new));
         Self { child, stdin, stdout }
     }

@@ -149,9 +149,12 @@ fn nobody_who_attaches_is_not_waited_for() {
         let ended = attached(&[limits, &["--", "sh"]].concat()).ended();
         assert_eq!((ended.code, &*ended.stdout), (Some(0), ""));
     }
-    let mut client = attached(&["--idle", "1000", "--", "sh"]);
-    client.stdin = None;
-    let ended = client.ended();
+    let ended = attached(&["--idle", "1000", "--", "sh"]).dies();
+    assert_eq!(ended.code, Some(125));
+    assert_eq!(ended.stderr, "kitbag-init: whoever attached has left before the session began\n");
+    let container = Container::new();
+    let mut command = container.program(&["attached", "--idle", "1000", "--", "sh"]);
+    let ended = Client::connect(command.stdin(std::process::Stdio::null())).ended();
     assert_eq!(ended.code, Some(125));
     assert_eq!(ended.stderr, "kitbag-init: nobody can attach: the container has no stdin\n");
 }
@@ -165,6 +168,19 @@ fn an_attached_session_ends_at_once_with_its_container() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&client.child), Signal::TERM).unwrap();
     assert_eq!(client.ended().code, Some(143));
     assert!(!is_alive(&pid));
+}
+
+#[test]
+fn an_attached_session_is_told_to_end_while_it_ends_what_is_left() {
+    let script = "(trap '' TERM; echo $$; exec sleep 1000) & sleep 0.2; exit 5";
+    let mut client = attached(&["--idle", "1000", "--", "bash", "-c", script]);
+    client.beat();
+    client.report();
+    client.line();
+    // The command has gone after that time, and what it has left has not.
+    std::thread::sleep(std::time::Duration::from_millis(450));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&client.child), Signal::TERM).unwrap();
+    assert_eq!(client.ended().code, Some(143));
 }
 
 #[test]

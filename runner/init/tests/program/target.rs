@@ -160,8 +160,35 @@ fn a_container_alone_has_no_target() {
 
 #[test]
 fn an_unknown_container_has_no_process() {
-    let ended = Container::new().session(&["--target", "0123456789abcdef", "--", "true"]).ended();
-    assert!(ended.stdout.ends_with(",\"target\":null}\n"), "{ended:?}");
+    // Process 1 of a pod or a node is visible, and somebody else.
+    for flags in [&["--target", "0123456789abcdef"][..], &["--shared"], &["--shared", "--target", "0123456789abcdef"]] {
+        let container = Container::new();
+        // Of a process that is gone.
+        std::os::unix::fs::symlink("/proc/4000000/root", container.link()).unwrap();
+        let ended = container.session(&[flags, &["--", "sh", "-c", "echo .$KITBAG_PID."]].concat()).ended();
+        assert!(ended.stdout.ends_with(",\"target\":null}\n..\n"), "{ended:?}");
+        assert!(!container.link().is_symlink());
+        let (_first, line) = container.first(&[&["--idle", "1000"], flags].concat());
+        assert!(line.contains(",\"target\":null,\"ready\":true"), "{line}");
+        assert!(!container.link().is_symlink());
+    }
+}
+
+#[test]
+fn outside_of_a_session_the_link_says_which_process_is_meant() {
+    let container = Container::new();
+    let run = || {
+        let mut command = container.program(&["in-target", "true"]);
+        let output = command.env_remove("KITBAG_PID").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let none = "kitbag-init: there is no target process here whose files could be shown\n";
+    assert_eq!(run(), (Some(125), none.to_owned()));
+    std::os::unix::fs::symlink("/proc/self/root", container.link()).unwrap();
+    assert_eq!(run(), (Some(125), none.to_owned()));
+    std::fs::remove_file(container.link()).unwrap();
+    std::os::unix::fs::symlink(format!("/proc/{}/root", std::process::id()), container.link()).unwrap();
+    assert_eq!(run(), (Some(0), String::new()));
 }
 
 #[test]
