@@ -102,10 +102,11 @@ impl Report {
 impl Target {
     fn measure(pid: Pid) -> Option<Self> {
         let Status { uid, gid, permitted, .. } = Status::of(pid)?;
-        // The directory itself always shows the real owner; what is in it shows root for those that hide.
-        let owner = rustix::fs::stat(&proc::path(pid, "fd")[..]).map(|status| status.st_uid);
+        // The directory itself always shows the real owner; what is in it shows root for those that hide. Where it does not
+        // show, nothing says that this one hides.
+        let owner = rustix::fs::stat(&proc::path(pid, "fd")[..]).ok().map(|status| status.st_uid);
         let access = rustix::fs::readlink(&proc::path(pid, "root")[..], alloc::vec::Vec::new()).is_ok();
-        Some(Self { pid: pid.as_raw_pid(), uid, gid, permitted, dumpable: owner == Ok(uid), access })
+        Some(Self { pid: pid.as_raw_pid(), uid, gid, permitted, dumpable: owner.is_none_or(|it| it == uid), access })
     }
 }
 
