@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
+use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::refusal::Asked;
@@ -33,18 +34,18 @@ pub struct Wait<'a> {
     pub events: Option<&'a Api<Event>>,
     /// The pod may be watched. Where not, it is asked for once a second.
     pub watch: bool,
-    /// For how long; zero is for ever.
+    /// For how long.
     pub limit: Duration,
     /// What is waited for.
     pub asked: Asked<'a>,
 }
 
-/// Waits until the container runs, from `pod` on, which is how it was a moment ago. Returns the pod as it was last seen. `say`
-/// gets a line for each state that lasts, or that a person can do something about.
+/// Waits until the container runs, from `pod` on, which is how it was a moment ago. `say` gets a line for each state that
+/// lasts, or that a person can do something about.
 ///
 /// # Errors
 /// [`WaitError`], or what the API server refuses.
-pub async fn until_running(wait: &Wait<'_>, pod: &Pod, say: impl FnMut(&str)) -> Result<Pod, Error> {
+pub async fn until_running(wait: &Wait<'_>, pod: &Pod, say: impl FnMut(&str)) -> Result<(), Error> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let container = wait.asked.container;
     let mut talk = Talk::new(say);
@@ -59,7 +60,7 @@ pub async fn until_running(wait: &Wait<'_>, pod: &Pod, say: impl FnMut(&str)) ->
                 Seen::Same => talk.same(),
             });
             let started = async {
-                match wait.events.filter(|_| wait.watch) {
+                match wait.events {
                     Some(events) => events::started(events, container).await,
                     None => pending().await,
                 }
@@ -69,17 +70,17 @@ pub async fn until_running(wait: &Wait<'_>, pod: &Pod, say: impl FnMut(&str)) ->
                 tokio::select! {
                     biased;
                     result = following => result,
-                    () = started => Ok(Ok(pod.clone())),
+                    () = started => Ok(Ok(())),
                 }
             };
-            match within(wait.limit, either).await {
-                Some(result) => result?,
-                None => Err(Cause::Timeout { seconds: wait.limit.as_secs(), reason: talk.reason() }),
+            match timeout(wait.limit, either).await {
+                Ok(result) => result?,
+                Err(_) => Err(Cause::Timeout { seconds: wait.limit.as_secs(), reason: talk.reason() }),
             }
         }
     };
     match result {
-        Ok(pod) => Ok(pod),
+        Ok(()) => Ok(()),
         Err(cause) => {
             let events = match wait.events {
                 Some(events) => events::about(events, name, container).await,
@@ -88,14 +89,6 @@ pub async fn until_running(wait: &Wait<'_>, pod: &Pod, say: impl FnMut(&str)) ->
             Err(WaitError { cause: Box::new(cause), events }.into())
         }
     }
-}
-
-/// None when the time is over.
-async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    if limit.is_zero() {
-        return Some(future.await);
-    }
-    tokio::time::timeout(limit, future).await.ok()
 }
 
 /// Says each thing once: at once if a person can do something about it, else when it lasts.
@@ -113,9 +106,9 @@ impl<S: FnMut(&str)> Talk<S> {
         Self { say, said: Vec::new(), last: Reason::default(), away: None }
     }
 
-    fn hear(&mut self, pod: &Pod, container: &str) -> ControlFlow<Result<Pod, Cause>> {
+    fn hear(&mut self, pod: &Pod, container: &str) -> ControlFlow<Result<(), Cause>> {
         let reason = match observe(pod, container) {
-            State::Running => return ControlFlow::Break(Ok(pod.clone())),
+            State::Running => return ControlFlow::Break(Ok(())),
             State::Failed(cause) => return ControlFlow::Break(Err(cause)),
             State::Waiting(reason) => reason,
         };
