@@ -19,6 +19,7 @@ pub use usage::UsageError;
 use crate::commands;
 use crate::error::{Error, Kind};
 use crate::progress::printable;
+use crate::session;
 use crate::terminal;
 
 /// Debugs running pods with tools that are not in their images.
@@ -62,7 +63,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&Error::Runtime(error)),
     };
-    let result = runtime.block_on(dispatch(cli.command));
+    let result = runtime.block_on(async {
+        tokio::select! {
+            // First: a session that ends with the signal has heeded it.
+            biased;
+            number = session::outside() => Ok(128 + number),
+            result = dispatch(cli.command) => result,
+        }
+    });
     // A thread may still be reading standard input: nobody waits for it.
     runtime.shutdown_background();
     match result {

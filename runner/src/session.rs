@@ -33,6 +33,7 @@ pub use ask::ask;
 pub use ending::{Ending, ending};
 pub use error::SessionError;
 pub use output::{Captured, Output};
+pub(crate) use signals::outside;
 pub use wanted::{PATIENCE, Pace, Streams, Terminal, Wanted};
 
 use connect::{Stdin, To, connect};
@@ -156,6 +157,7 @@ async fn converse(
     output: Output,
 ) -> Result<(Result<End, Broken>, Left), Error> {
     let socket = connect(place, to).await?;
+    let _ours = signals::Claim::new();
     let Streams { stdin, tty } = wanted.streams;
     let mut writer = Writer::new(output, tokio::io::stdout(), tokio::io::stderr());
     let mut seen = Seen::default();

@@ -1,6 +1,5 @@
 //! What goes to the other end of a session: input, signals, sizes and signs of life.
 
-use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,12 +8,12 @@ use futures_util::stream::BoxStream;
 use futures_util::{Sink, SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
 use super::Pace;
 use super::frame::Frame;
-use super::signals::{HUP, INT, KILL, QUIT, TERM};
+use super::signals::{HUP, INT, KILL, QUIT, TERM, until};
 use crate::channel;
 
 /// How much input is read at a time.
@@ -84,10 +83,4 @@ pub(super) async fn pass_on(
         // A queue that is full is one of signals that cannot be sent.
         let _ = tell.try_send(sent);
     }
-}
-
-async fn until(deadline: Option<(tokio::time::Instant, u8)>) -> u8 {
-    let Some((moment, number)) = deadline else { return pending().await };
-    sleep_until(moment).await;
-    number
 }
