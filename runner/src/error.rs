@@ -192,7 +192,7 @@ impl Error {
             Self::Wait(error) => error.kind(),
             Self::Short(_) => Kind::Policy,
             Self::Found(error) => error.kind(),
-            Self::Session(_) => Kind::Session,
+            Self::Session(error) => error.kind(),
             Self::Catalog(_) | Self::Runtime(_) | Self::Output(_) => Kind::Internal,
         }
     }

@@ -37,6 +37,7 @@ pub(crate) use signals::outside;
 pub use wanted::{PATIENCE, Pace, Streams, Terminal, Wanted};
 
 use connect::{Stdin, To, connect};
+use ending::has_ended;
 use output::Writer;
 use pump::{Broken, End, Ours};
 use receive::Seen;
@@ -75,59 +76,80 @@ pub struct Ended {
     pub captured: Option<Captured>,
 }
 
+/// A session that did not end well.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: Error,
+    /// What kitbag-init said of the session, if it came to that.
+    pub report: Option<Report>,
+    /// The output up to then, where it was to be captured.
+    pub captured: Option<Captured>,
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, report: None, captured: None }
+    }
+}
+
 /// Runs a command to its end, in an exec of its own. `on_report` is called before any of its output is written; where it
 /// fails, the command is ended. Ctrl-C is passed on; the second time, and on SIGTERM and SIGHUP, the command is ended.
 ///
 /// # Errors
-/// [`SessionError`], or what the API server refuses.
+/// [`SessionError`], or what the API server refuses; with what the session has come to.
 pub async fn run(
     place: &Place,
     wanted: &Wanted,
     on_report: impl FnOnce(&Report) -> Result<(), Error>,
     output: Output,
-) -> Result<Ended, Error> {
+) -> Result<Ended, Failed> {
     let command = [INIT, "session"].map(str::to_owned).into_iter().chain(arguments(wanted)).collect();
-    let (end, left) = converse(place, To::Exec(command, Stdin::Open), wanted, on_report, output).await?;
+    let (end, left) = converse(place, To::Exec(command, Stdin::Open), wanted, on_report, output).await;
     match end {
         // A container that ends takes its sessions along, but a command can also get these signals alone.
-        Ok(End::Status(code @ (HUNG_UP | KILLED))) => match ending(place, FATE).await {
-            Ok(Some(ending)) => Err(place.gone(ending.to_string()).into()),
+        Ok(End::Status(code @ (HUNG_UP | KILLED))) => match has_ended(place, FATE).await {
+            Ok(Some(ending)) => Err(left.failed(place.gone(ending.to_string()).into())),
             Ok(None) | Err(_) => Ok(left.ended(code)),
         },
         Ok(End::Status(code) | End::Killed(code) | End::Left(code)) => Ok(left.ended(code)),
-        Err(Broken::Lost(reason)) => match ending(place, FATE).await {
-            Ok(Some(ending)) => Err(place.gone(ending.to_string()).into()),
-            Ok(None) | Err(_) => Err(place.explain(Broken::Lost(reason), false)),
-        },
-        Err(broken) => Err(place.explain(broken, false)),
+        Err(broken) => Err(left.failed(place.fate(place.explain(broken, false)).await)),
     }
 }
 
 /// Runs the command that the container was made for, `kitbag-init attached`, by attaching to it. Otherwise as [`run`].
 ///
 /// # Errors
-/// [`SessionError`], or what the API server refuses.
+/// [`SessionError`], or what the API server refuses; with what the session has come to.
 pub async fn attach(
     place: &Place,
     wanted: &Wanted,
     on_report: impl FnOnce(&Report) -> Result<(), Error>,
     output: Output,
-) -> Result<Ended, Error> {
-    let (end, left) = converse(place, To::Attach, wanted, on_report, output).await?;
+) -> Result<Ended, Failed> {
+    let (end, left) = converse(place, To::Attach, wanted, on_report, output).await;
     let broken = match end {
         Ok(End::Left(code)) => return Ok(left.ended(code)),
         // The status of an attach knows nothing of the command, and it may get lost.
-        Ok(End::Status(_) | End::Killed(_)) => {
-            Broken::Session(SessionError::Status("the pod's status does not have it yet".to_owned()))
-        }
-        Err(broken @ (Broken::Lost(_) | Broken::Session(SessionError::NotStarted { .. }))) => broken,
-        Err(broken) => return Err(place.explain(broken, true)),
+        Ok(End::Status(_) | End::Killed(_)) => None,
+        Err(broken @ (Broken::Lost(_) | Broken::Session(SessionError::NotStarted { .. }))) => Some(broken),
+        Err(broken) => return Err(left.failed(place.fate(place.explain(broken, true)).await)),
     };
-    match ending(place, CODE).await {
-        Ok(Some(Ending::Container { code, .. })) if left.seen.report.is_some() => Ok(left.ended(code)),
-        Ok(Some(ending)) => Err(place.gone(ending.to_string()).into()),
-        Ok(None) | Err(_) => Err(place.explain(broken, true)),
-    }
+    let unknown = |reason: String| Broken::Session(SessionError::Status(reason));
+    let broken = match (ending(place, CODE).await, broken) {
+        (Ok(Some(Ending::Container { code, .. })), _) if left.seen.report.is_some() => return Ok(left.ended(code)),
+        (Ok(Some(ending)), _) => return Err(left.failed(place.gone(ending.to_string()).into())),
+        (Ok(None) | Err(_), Some(broken)) => broken,
+        (Ok(None), None) => unknown("the pod's status does not have it yet".to_owned()),
+        (Err(error), None) => unknown(error.to_string()),
+    };
+    Err(left.failed(place.explain(broken, true)))
 }
 
 /// The arguments of `kitbag-init session`, and of `kitbag-init attached` after those that are about the container, on
@@ -138,6 +160,7 @@ pub fn arguments(wanted: &Wanted) -> Vec<String> {
 }
 
 /// What is left of a conversation.
+#[derive(Default)]
 struct Left {
     seen: Seen,
     captured: Option<Captured>,
@@ -147,6 +170,10 @@ impl Left {
     fn ended(self, code: u8) -> Ended {
         Ended { code, first_output: self.seen.first_output, report: self.seen.report, captured: self.captured }
     }
+
+    fn failed(self, error: Error) -> Failed {
+        Failed { error, report: self.seen.report, captured: self.captured }
+    }
 }
 
 async fn converse(
@@ -155,12 +182,25 @@ async fn converse(
     wanted: &Wanted,
     on_report: impl FnOnce(&Report) -> Result<(), Error>,
     output: Output,
-) -> Result<(Result<End, Broken>, Left), Error> {
-    let socket = connect(place, to).await?;
-    let _ours = signals::Claim::new();
-    let Streams { stdin, tty } = wanted.streams;
+) -> (Result<End, Broken>, Left) {
+    let mut left = Left::default();
     let mut writer = Writer::new(output, tokio::io::stdout(), tokio::io::stderr());
-    let mut seen = Seen::default();
+    let end = talk(place, to, wanted, on_report, &mut writer, &mut left.seen).await;
+    left.captured = writer.finish().await.unwrap_or_default();
+    (end, left)
+}
+
+async fn talk(
+    place: &Place,
+    to: To,
+    wanted: &Wanted,
+    on_report: impl FnOnce(&Report) -> Result<(), Error>,
+    writer: &mut Writer<tokio::io::Stdout, tokio::io::Stderr>,
+    seen: &mut Seen,
+) -> Result<End, Broken> {
+    let Streams { stdin, tty } = wanted.streams;
+    let socket = connect(place, to).await.map_err(Broken::Other)?;
+    let _ours = signals::Claim::new();
     // What is said about the report is said to a terminal that is not raw yet.
     let mut raw = None;
     let opened = |report: &Report| {
@@ -170,16 +210,13 @@ async fn converse(
     };
     let ours = Ours {
         input: stdin.then(tokio::io::stdin),
-        writer: &mut writer,
+        writer,
         signals: signals::signals().map_err(SessionError::Terminal)?,
         sizes: if tty { signals::sizes().map_err(SessionError::Terminal)? } else { stream::pending().boxed() },
         prompt: tty || !stdin,
         pace: Pace { beat: wanted.beat(), ..wanted.pace },
     };
-    let result = pump::talk(socket, ours, &mut seen, opened).await;
-    drop(raw);
-    let captured = writer.finish().await.unwrap_or_default();
-    Ok((result, Left { seen, captured }))
+    pump::talk(socket, ours, seen, opened).await
 }
 
 impl Place {
@@ -191,13 +228,29 @@ impl Place {
     fn explain(&self, broken: Broken, attached: bool) -> Error {
         match broken {
             Broken::Lost(reason) => {
-                let (pod, namespace) = (self.pod.clone(), self.namespace.clone());
-                SessionError::Lost { pod, namespace, attached, reason }.into()
+                let Self { pod, namespace, container, .. } = self.clone();
+                SessionError::Lost { pod, namespace, container, attached, reason }.into()
             }
             // A container that is gone is not a command that cannot be started.
             Broken::Session(SessionError::Exec(reason)) if error::says_gone(&reason) => self.gone(reason).into(),
             Broken::Session(error) => error.into(),
-            Broken::Caller(error) => error,
+            Broken::Other(error) => error,
+        }
+    }
+
+    /// The error, or the end of the container where that is behind it: what the pod's status says of it says more.
+    async fn fate(&self, error: Error) -> Error {
+        let may_be_gone = match &error {
+            Error::Session(SessionError::Gone { .. } | SessionError::Lost { .. }) => true,
+            Error::Session(SessionError::NotStarted { code, .. }) => [HUNG_UP, KILLED].contains(code),
+            _ => false,
+        };
+        if !may_be_gone {
+            return error;
+        }
+        match ending(self, FATE).await {
+            Ok(Some(ending)) => self.gone(ending.to_string()).into(),
+            Ok(None) | Err(_) => error,
         }
     }
 }

@@ -27,11 +27,11 @@ async fn run(place: &Place) -> Result<Ended, Error> {
     fn is_send<T: Send>(future: T) -> T {
         future
     }
-    is_send(session::run(place, &wanted(), |_| Ok(()), CAPTURED)).await
+    Ok(is_send(session::run(place, &wanted(), |_| Ok(()), CAPTURED)).await?)
 }
 
 async fn attach(place: &Place) -> Result<Ended, Error> {
-    session::attach(place, &wanted(), |_| Ok(()), CAPTURED).await
+    Ok(session::attach(place, &wanted(), |_| Ok(()), CAPTURED).await?)
 }
 
 /// What the session with this end makes of it.
@@ -99,7 +99,7 @@ async fn a_lost_connection_comes_with_the_way_back() {
     });
     insta::assert_snapshot!(with_hint(run(&place.await).await), @r"
     the connection to the cluster was lost during the session: it was closed without an exit code
-    hint: the debug container stays until it is idle: `kubectl kitbag attach shop -n web` opens a new session in it
+    hint: the debug container stays until it is idle: `kubectl kitbag attach shop -n web -c kitbag-b2c4d` opens a new session in it
     ");
 }
 
@@ -111,16 +111,30 @@ async fn a_connection_that_is_lost_with_the_container_says_so() {
     });
     insta::assert_snapshot!(with_hint(run(&place.await).await), @r"
     the debug container `kitbag-b2c4d` has ended: exit code 143 (Error)
-    hint: the same command starts another one, as long as the pod is there
+    hint: as long as the pod is there, `kubectl kitbag debug` adds another one
     ");
 }
 
 #[tokio::test]
+async fn what_a_session_has_come_to_is_not_lost_with_it() {
+    let place = place(|asked| match asked.subresource.as_str() {
+        "exec" => session_that_breaks(),
+        _ => refusal(500, "etcd has no leader"),
+    });
+    let failed = session::run(&place.await, &wanted(), |_| Ok(()), CAPTURED).await.unwrap_err();
+    assert!(matches!(failed.error, Error::Session(SessionError::Lost { .. })));
+    assert_eq!((failed.report.unwrap().uid, failed.captured.unwrap().stdout), (7, b"out".to_vec()));
+}
+
+#[tokio::test]
 async fn a_killed_command_is_told_from_a_container_that_has_ended() {
-    let lives = place(|asked| match (asked.subresource.as_str(), asked.is_watch()) {
-        ("exec", _) => session_that_ends(137),
-        (_, false) => running(),
-        (_, true) => talk(|_| std::future::pending()),
+    // Asked once: nobody waits for the end of a container that runs.
+    let lives = place(|asked| match asked.subresource.as_str() {
+        "exec" => session_that_ends(137),
+        _ => {
+            assert!(!asked.is_watch());
+            running()
+        }
     });
     assert_eq!(run(&lives.await).await.unwrap().code, 137);
     let gone = place(|asked| match asked.subresource.as_str() {
@@ -128,6 +142,38 @@ async fn a_killed_command_is_told_from_a_container_that_has_ended() {
         _ => refusal(404, "pods \"shop\" not found"),
     });
     insta::assert_snapshot!(run(&gone.await).await.unwrap_err(), @"the debug container `kitbag-b2c4d` has ended: the pod is gone");
+    let leaves = place(|asked| match asked.subresource.as_str() {
+        "exec" => session_that_ends(129),
+        _ => {
+            let mut pod = pod(&json!({ "running": {} }));
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            Answer::Json(200, pod)
+        }
+    });
+    insta::assert_snapshot!(run(&leaves.await).await.unwrap_err(), @"the debug container `kitbag-b2c4d` has ended: the pod is being deleted");
+}
+
+#[tokio::test]
+async fn a_container_that_ends_before_the_report_is_gone() {
+    let place = place(|asked| match asked.subresource.as_str() {
+        "exec" => talk(|mut wire| async move { wire.end(137).await }),
+        _ => Answer::Json(200, ended(137)),
+    });
+    insta::assert_snapshot!(run(&place.await).await.unwrap_err(), @"the debug container `kitbag-b2c4d` has ended: exit code 137 (Error)");
+}
+
+#[tokio::test]
+async fn a_container_that_has_died_at_once_says_why() {
+    let place = place(|asked| match asked.subresource.as_str() {
+        "exec" | "attach" => refusal(500, "container not found (\"kitbag-b2c4d\")"),
+        _ => {
+            let state = json!({ "terminated": { "exitCode": 125, "reason": "Error", "message": "no memory\n" } });
+            Answer::Json(200, pod(&state))
+        }
+    });
+    let place = place.await;
+    insta::assert_snapshot!(run(&place).await.unwrap_err(), @"the debug container `kitbag-b2c4d` has ended: exit code 125 (Error): no memory");
+    insta::assert_snapshot!(attach(&place).await.unwrap_err(), @"the debug container `kitbag-b2c4d` has ended: exit code 125 (Error): no memory");
 }
 
 #[tokio::test]
@@ -167,6 +213,25 @@ async fn an_attached_session_may_lose_its_status_but_not_its_connection() {
     the connection to the cluster was lost during the session: it was closed without an exit code
     hint: the debug container ends with its one session: run the command again
     ");
+}
+
+#[tokio::test]
+async fn who_may_only_list_and_watch_pods_learns_the_exit_code_too() {
+    const NO: &str = "pods \"shop\" is forbidden: User \"jane\" cannot get resource \"pods\" in API group \"\" in the namespace \"web\"";
+    let lists = place(|asked| match (asked.subresource.as_str(), asked.all("fieldSelector")) {
+        ("attach", _) => session_that_ends(0),
+        (_, named) if named == ["metadata.name=shop"] && !asked.is_watch() => {
+            let list = json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [ended(7)] });
+            Answer::Json(200, list)
+        }
+        _ => refusal(403, NO),
+    });
+    assert_eq!(attach(&lists.await).await.unwrap().code, 7);
+    let nothing = place(|asked| match asked.subresource.as_str() {
+        "attach" => session_that_ends(0),
+        _ => refusal(403, NO),
+    });
+    insta::assert_snapshot!(attach(&nothing.await).await.unwrap_err(), @"the exit code cannot be read: user `jane` may not get `pods` in namespace `web`");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use tokio::time::{sleep, timeout};
 
 use super::Place;
@@ -62,15 +62,21 @@ pub async fn ending(place: &Place, limit: Duration) -> Result<Option<Ending>, Er
     }
 }
 
+/// Whether the container has ended, or is about to: asked once, and for no longer than `limit`.
+///
+/// # Errors
+/// What the API server refuses.
+pub(super) async fn has_ended(place: &Place, limit: Duration) -> Result<Option<Ending>, Error> {
+    let Ok(pod) = timeout(limit, look(&place.pods(), place)).await else { return Ok(None) };
+    let Some(pod) = pod? else { return Ok(Some(Ending::PodGone)) };
+    Ok(observe(&pod, &place.container).or_else(|| is_leaving(&pod).then_some(Ending::Leaving)))
+}
+
 async fn find(place: &Place, leaving: &mut bool) -> Result<Ending, Error> {
-    let pods: Api<Pod> = Api::namespaced(place.client.clone(), &place.namespace);
-    let asked =
-        Asked { namespace: &place.namespace, verb: "get", resource: "pods", container: &place.container, reasons: "" };
+    let pods = place.pods();
     loop {
-        let Some(pod) = pods.get_opt(&place.pod).await.map_err(|error| explain(&error, asked))? else {
-            return Ok(Ending::PodGone);
-        };
-        *leaving |= pod.metadata.deletion_timestamp.is_some();
+        let Some(pod) = look(&pods, place).await? else { return Ok(Ending::PodGone) };
+        *leaving |= is_leaving(&pod);
         if let Some(ending) = observe(&pod, &place.container) {
             return Ok(ending);
         }
@@ -82,15 +88,43 @@ async fn find(place: &Place, leaving: &mut bool) -> Result<Ending, Error> {
     }
 }
 
+/// The pod, if it is there. Who found it by a selector may list pods, and need not be able to get one.
+async fn look(pods: &Api<Pod>, place: &Place) -> Result<Option<Pod>, Error> {
+    let asked =
+        Asked { namespace: &place.namespace, verb: "get", resource: "pods", container: &place.container, reasons: "" };
+    match pods.get_opt(&place.pod).await {
+        Err(kube::Error::Api(refusal)) if refusal.code == 403 => {
+            let named = ListParams::default().fields(&place.selector());
+            let list = pods.list(&named).await.map_err(|_| explain(&kube::Error::Api(refusal), asked))?;
+            Ok(list.items.into_iter().next())
+        }
+        result => result.map_err(|error| explain(&error, asked)),
+    }
+}
+
+fn is_leaving(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+impl Place {
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn selector(&self) -> String {
+        format!("metadata.name={}", self.pod)
+    }
+}
+
 /// Watches for as long as the server lets it.
 async fn watch(pods: &Api<Pod>, place: &Place, version: &str, leaving: &mut bool) -> Option<Ending> {
-    let parameters = WatchParams::default().fields(&format!("metadata.name={}", place.pod)).disable_bookmarks();
+    let parameters = WatchParams::default().fields(&place.selector()).disable_bookmarks();
     let stream = pods.watch(&parameters, version).await.ok()?;
     pin_mut!(stream);
     while let Some(event) = stream.next().await {
         match event.ok()? {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
-                *leaving |= pod.metadata.deletion_timestamp.is_some();
+                *leaving |= is_leaving(&pod);
                 if let Some(ending) = observe(&pod, &place.container) {
                     return Some(ending);
                 }

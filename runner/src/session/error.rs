@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::error::Kind;
 use crate::report::ReportError;
 
 /// What breaks a session.
@@ -34,6 +35,8 @@ pub enum SessionError {
         pod: String,
         /// Its namespace.
         namespace: String,
+        /// The debug container.
+        container: String,
         /// Whether the container is this one session.
         attached: bool,
         /// How.
@@ -79,15 +82,25 @@ impl SessionError {
         Self::NotStarted { code, said: said.to_owned() }
     }
 
+    pub(crate) const fn kind(&self) -> Kind {
+        match self {
+            Self::Exec(_) | Self::Generation | Self::NotStarted { .. } | Self::Report(_) => Kind::Start,
+            Self::Status(_) | Self::Lost { .. } | Self::Gone { .. } | Self::Silent { .. } => Kind::Session,
+            Self::Output(_) | Self::Terminal(_) => Kind::Internal,
+        }
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Lost { attached: true, .. } => {
                 Some("the debug container ends with its one session: run the command again".to_owned())
             }
-            Self::Lost { pod, namespace, .. } => Some(format!(
-                "the debug container stays until it is idle: `kubectl kitbag attach {pod} -n {namespace}` opens a new session in it"
+            Self::Lost { pod, namespace, container, .. } => Some(format!(
+                "the debug container stays until it is idle: `kubectl kitbag attach {pod} -n {namespace} -c {container}` opens a new session in it"
             )),
-            Self::Gone { .. } => Some("the same command starts another one, as long as the pod is there".to_owned()),
+            Self::Gone { .. } => {
+                Some("as long as the pod is there, `kubectl kitbag debug` adds another one".to_owned())
+            }
             Self::Generation | Self::Report(_) => Some(format!(
                 "this is kubectl-kitbag {}: use an image of the same generation, or --new if an older container was re-entered",
                 env!("CARGO_PKG_VERSION")
@@ -144,6 +157,7 @@ mod tests {
         let lost = |attached| SessionError::Lost {
             pod: "shop".to_owned(),
             namespace: "web".to_owned(),
+            container: "kitbag-b2c4d".to_owned(),
             attached,
             reason: "Connection reset by peer".to_owned(),
         };
@@ -157,14 +171,32 @@ mod tests {
         let text = |error: SessionError| format!("{error}\n  {}", error.hint().unwrap_or_default());
         insta::assert_snapshot!(errors.map(text).join("\n"), @r#"
         the connection to the cluster was lost during the session: Connection reset by peer
-          the debug container stays until it is idle: `kubectl kitbag attach shop -n web` opens a new session in it
+          the debug container stays until it is idle: `kubectl kitbag attach shop -n web -c kitbag-b2c4d` opens a new session in it
         the connection to the cluster was lost during the session: Connection reset by peer
           the debug container ends with its one session: run the command again
         the debug container `kitbag-b2c4d` has ended: exit code 0
-          the same command starts another one, as long as the pod is there
+          as long as the pod is there, `kubectl kitbag debug` adds another one
         the session could not be started: failed to exec in container: exec: "/usr/bin/kitbag-init": stat /usr/bin/kitbag-init: no such file or directory
           the image has no kitbag-init: only those that kitbag composes, or that are built on one, will do
         "#);
+    }
+
+    #[test]
+    fn a_session_that_broke_is_told_from_one_that_did_not_start_and_from_a_fault_here() {
+        let (reason, container) = ("no".to_owned(), "kitbag-b2c4d".to_owned());
+        for (error, kind) in [
+            (SessionError::Exec(reason.clone()), Kind::Start),
+            (SessionError::Generation, Kind::Start),
+            (SessionError::unopened(1, ""), Kind::Start),
+            (ReportError::TooLong.into(), Kind::Start),
+            (SessionError::Status(reason.clone()), Kind::Session),
+            (SessionError::Gone { container: container.clone(), reason }, Kind::Session),
+            (SessionError::Silent { container, seconds: 1 }, Kind::Session),
+            (SessionError::Output(io::ErrorKind::StorageFull.into()), Kind::Internal),
+            (SessionError::Terminal(io::ErrorKind::Other.into()), Kind::Internal),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
     }
 
     #[test]

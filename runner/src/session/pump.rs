@@ -56,8 +56,8 @@ pub(super) enum End {
 pub(super) enum Broken {
     Lost(String),
     Session(SessionError),
-    /// The caller did not like the report.
-    Caller(Error),
+    /// It did not come to a session, or the caller did not like the report.
+    Other(Error),
 }
 
 impl<T: Into<SessionError>> From<T> for Broken {
@@ -116,7 +116,7 @@ where
         Stop::Lost(reason) => return Err(Broken::Lost(failed.map_or(reason, |error| error.to_string()))),
         Stop::Session(error) => return Err(error.into()),
         Stop::Output(error) => SessionError::Output(error).into(),
-        Stop::Caller(error) => Broken::Caller(error),
+        Stop::Caller(error) => Broken::Other(error),
     };
     // The command is told to end. A connection that is just closed would do that too, but it would not be waited for.
     let _ = tell.try_send(TERM);

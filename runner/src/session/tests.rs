@@ -379,6 +379,6 @@ fn a_report_that_the_caller_does_not_like_ends_the_command_before_its_output() {
         },
         dislike,
     );
-    assert!(matches!(came.end, Err(Broken::Caller(Error::Unreachable(_)))));
+    assert!(matches!(came.end, Err(Broken::Other(Error::Unreachable(_)))));
     assert_eq!(came.captured, Captured::default());
 }

@@ -13,8 +13,8 @@ pub struct Wanted {
     pub becomes: bool,
     /// The id of the target's container, as the pod's status has it; only where the target's main process is not 1.
     pub target_id: Option<String>,
-    /// What its environment has besides.
-    pub env: Vec<(String, String)>,
+    /// Whether the container sees the pid namespace of a pod or a node, where process 1 is never the target's.
+    pub shared: bool,
     /// How long kitbag-init waits for a sign of life from here before it ends the command.
     pub patience: Duration,
     /// How long things take.
@@ -70,7 +70,7 @@ pub struct Terminal {
 const USUAL_SIZE: (u16, u16) = (80, 24);
 
 impl Wanted {
-    /// A session of this command with these streams, and otherwise the container's own user and environment.
+    /// A session of this command with these streams, and otherwise the container's own user.
     #[must_use]
     pub fn new(command: Vec<String>, streams: Streams) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Wanted {
             streams,
             becomes: false,
             target_id: None,
-            env: Vec::new(),
+            shared: false,
             patience: PATIENCE,
             pace: Pace::default(),
         }
@@ -101,18 +101,14 @@ impl Wanted {
         if self.streams.tty {
             let (columns, rows) = terminal.size.unwrap_or(USUAL_SIZE);
             flag("--tty", &format!("{columns}x{rows}"));
-            let named = self.env.iter().any(|(name, _)| name == "TERM");
-            if let Some(name) = terminal.name.as_ref().filter(|_| !named) {
+            if let Some(name) = &terminal.name {
                 flag("--env", &format!("TERM={name}"));
             }
         }
         if self.patience != PATIENCE {
             flag("--patience", &self.patience.as_secs().to_string());
         }
-        for (name, value) in &self.env {
-            flag("--env", &format!("{name}={value}"));
-        }
-        let switches = [("--become", self.becomes), ("--stdin", self.streams.stdin)];
+        let switches = [("--shared", self.shared), ("--become", self.becomes), ("--stdin", self.streams.stdin)];
         arguments.extend(switches.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned()));
         arguments.push("--".to_owned());
         arguments.extend(self.command.iter().cloned());
@@ -138,22 +134,19 @@ mod tests {
         let all = Wanted {
             becomes: true,
             target_id: Some("containerd://3f9a".to_owned()),
-            env: vec![("LANG".to_owned(), "C".to_owned())],
+            shared: true,
             ..wanted(true, true)
         };
-        let named = Wanted { env: vec![("TERM".to_owned(), "dumb".to_owned())], ..wanted(true, true) };
         let lines = [
             line(&wanted(false, false), &terminal),
             line(&wanted(true, false), &terminal),
             line(&all, &terminal),
-            line(&named, &terminal),
             line(&wanted(true, true), &Terminal::default()),
         ];
         insta::assert_snapshot!(lines.join("\n"), @r"
         -- strace -p {pid}
         --stdin -- strace -p {pid}
-        --target 3f9a --tty 120x40 --env TERM=foot --env LANG=C --become --stdin -- strace -p {pid}
-        --tty 120x40 --env TERM=dumb --stdin -- strace -p {pid}
+        --target 3f9a --tty 120x40 --env TERM=foot --shared --become --stdin -- strace -p {pid}
         --tty 80x24 --stdin -- strace -p {pid}
         ");
     }
