@@ -172,13 +172,12 @@ fn an_attached_session_ends_at_once_with_its_container() {
 
 #[test]
 fn an_attached_session_is_told_to_end_while_it_ends_what_is_left() {
-    let script = "(trap '' TERM; echo $$; exec sleep 1000) & sleep 0.2; exit 5";
-    let mut client = attached(&["--idle", "1000", "--", "bash", "-c", script]);
+    let script = "(trap 'echo asked' TERM; echo open; while :; do sleep 0.05; done) & read line; exit 5";
+    let mut client = attached(&["--idle", "1000", "--stdin", "--", "sh", "-c", script]);
     client.beat();
-    client.report();
-    client.line();
-    // The command has gone after that time, and what it has left has not.
-    std::thread::sleep(std::time::Duration::from_millis(450));
+    let mut client = client.open();
+    client.data(b"go\n");
+    assert_eq!(client.line(), "asked\n");
     rustix::process::kill_process(rustix::process::Pid::from_child(&client.child), Signal::TERM).unwrap();
     assert_eq!(client.ended().code, Some(143));
 }
