@@ -90,7 +90,9 @@ pub fn id_in_shared_namespace<'a>(pod: &'a Pod, container: &str) -> Option<&'a s
     status(pod, container).and_then(id).filter(|_| pod.spec.as_ref().is_some_and(shares_pid_namespace))
 }
 
-fn shares_pid_namespace(spec: &PodSpec) -> bool {
+/// Whether a pod's containers share a pid namespace, with each other or with the node.
+#[must_use]
+pub fn shares_pid_namespace(spec: &PodSpec) -> bool {
     spec.share_process_namespace == Some(true) || spec.host_pid == Some(true)
 }
 

@@ -29,9 +29,10 @@ use follow::{Seen, Source};
 pub struct Wait<'a> {
     /// The pods of the namespace.
     pub pods: &'a Api<Pod>,
-    /// Its events, where they may be read: the start is seen sooner, and what the node says is told when the wait ends
-    /// without success.
+    /// Its events, where they may be listed: what the node says is told when the wait ends without success.
     pub events: Option<&'a Api<Event>>,
+    /// The same, where they may be watched: the start is seen sooner.
+    pub starts: Option<&'a Api<Event>>,
     /// The pod may be watched. Where not, it is asked for once a second.
     pub watch: bool,
     /// For how long.
@@ -60,7 +61,7 @@ pub async fn until_running(wait: &Wait<'_>, pod: &Pod, say: impl FnMut(&str)) ->
                 Seen::Same => talk.same(),
             });
             let started = async {
-                match wait.events {
+                match wait.starts {
                     Some(events) => events::started(events, container).await,
                     None => pending().await,
                 }

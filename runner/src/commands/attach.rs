@@ -42,6 +42,7 @@ pub(crate) async fn run(arguments: &Attach) -> Result<u8, Error> {
     let wanted = Wanted {
         becomes: debugger.becomes,
         target_id: target::id_in_shared_namespace(pod, &debugger.target).map(str::to_owned),
+        shared: pod.spec.as_ref().is_some_and(target::shares_pid_namespace),
         patience: arguments.patience,
         ..Wanted::new(command, streams)
     };

@@ -43,9 +43,9 @@ pub(crate) async fn run(arguments: Debug) -> Result<u8, Error> {
             tell(visited.object(&errand))?;
             Ok(visited.code())
         }
-        Err(error) => {
-            tell(Object::of_error(&error).in_pod(&errand.namespace, pod))?;
-            Err(error)
+        Err(undone) => {
+            tell(Object::of_visit(&errand.namespace, pod, &undone))?;
+            Err(undone.error)
         }
     }
 }

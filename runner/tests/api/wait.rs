@@ -33,7 +33,7 @@ async fn wait_with(client: &Client, watch: bool, events: bool) -> (Result<(), Er
     let pods: Api<Pod> = Api::namespaced(client.clone(), "web");
     let all: Api<Event> = Api::namespaced(client.clone(), "web");
     let events = events.then_some(&all);
-    let wait = Wait { pods: &pods, events, watch, limit: Duration::from_secs(60), asked: ASKED };
+    let wait = Wait { pods: &pods, events, starts: events, watch, limit: Duration::from_secs(60), asked: ASKED };
     let pod = serde_json::from_value(pod("7", &Value::Null)).unwrap();
     let mut said = Vec::new();
     let result = wait::until_running(&wait, &pod, |line| said.push(line.to_owned())).await;

@@ -43,12 +43,12 @@ async fn visit(errand: &Errand, pod: &Pod) -> Object {
     let progress = errand.progress.of(name);
     match visit::run(errand, pod, &progress, errand.output(Some(name))).await {
         Ok(visited) => visited.object(errand),
-        Err(error) => {
-            progress.say(&format!("error: {error}"));
-            if let Some(hint) = error.hint() {
+        Err(undone) => {
+            progress.say(&format!("error: {}", undone.error));
+            if let Some(hint) = undone.error.hint() {
                 progress.say(&format!("hint: {hint}"));
             }
-            Object::of_error(&error).in_pod(&errand.namespace, pod)
+            Object::of_visit(&errand.namespace, pod, &undone)
         }
     }
 }

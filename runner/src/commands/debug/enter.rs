@@ -14,10 +14,10 @@ use crate::plan::{self, Plan, Planned};
 use crate::privileges::{self, Attempts, Candidate, Level, Unmet};
 use crate::progress::Progress;
 use crate::reentry::{self, Debugger};
-use crate::refusal::{Asked, Refusal};
+use crate::refusal::{Asked, Refusal, explain};
 use crate::sentences;
 use crate::session::{self, Place, Streams, Wanted};
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::wait::{self, Wait};
 
 /// A container that runs.
@@ -25,6 +25,8 @@ pub(super) struct Entered {
     pub(super) place: Place,
     /// What it may do.
     pub(super) candidate: Candidate,
+    /// The target's container, where its processes are not alone in its process namespace.
+    pub(super) target_id: Option<String>,
     /// It is the one session that it was made for.
     pub(super) attached: bool,
     /// It was there before.
@@ -72,7 +74,9 @@ impl Entry<'_> {
         let same_image = |debugger: &Debugger| {
             if exactly { debugger.image == image.reference } else { host(&debugger.image) == host(&image.reference) }
         };
-        let fits = |debugger: &Debugger| same_image(debugger) && candidate(debugger).is_some();
+        let fits = |debugger: &Debugger| {
+            same_image(debugger) && debugger.view == self.errand.view() && candidate(debugger).is_some()
+        };
         let wanted = reentry::Wanted { target: &self.target.container, tools: &tools, fits: &fits };
         let debugger = reentry::fitting(&running, &wanted, Timestamp::now())?;
         let level = debugger.level.as_deref()?.parse().ok()?;
@@ -81,6 +85,7 @@ impl Entry<'_> {
             self.progress.say(&format!("note: debug container `{}` was added by user `{user}`", debugger.name));
         }
         Some(Entered {
+            target_id: self.target.id_in_shared_namespace().map(str::to_owned),
             place: self.place(&debugger.name),
             candidate: Candidate { level, context: debugger.context.clone(), ..meant.clone() },
             attached: false,
@@ -109,13 +114,23 @@ impl Entry<'_> {
         let wait = Wait {
             pods: &pods,
             events: self.means.events.then_some(&events),
+            starts: self.means.starts.then_some(&events),
             watch: self.means.watch,
             limit: arguments.timeout,
             asked,
         };
         wait::until_running(&wait, &added.pod, |state| progress.say(state)).await?;
         progress.done("container started");
+        // The target may have been started again while we waited, or for the first time.
+        let target_id = if self.target.shares_pid_namespace() {
+            let pod =
+                pods.get(&self.target.pod).await.map_err(|error| explain(&error, Asked { verb: "get", ..asked }))?;
+            target::id_in_shared_namespace(&pod, &self.target.container).map(str::to_owned)
+        } else {
+            None
+        };
         Ok(Entered {
+            target_id,
             place: self.place(&name),
             candidate,
             attached: !self.means.exec,
@@ -186,7 +201,8 @@ impl Entry<'_> {
 
     fn planned(&self, name: &str, candidate: &Candidate) -> Planned {
         let Errand { arguments, image, custom, user, .. } = self.errand;
-        let attached = (!self.means.exec).then(|| session::arguments(&self.wanted(candidate)));
+        let target_id = self.target.id_in_shared_namespace();
+        let attached = (!self.means.exec).then(|| session::arguments(&self.wanted(candidate, target_id)));
         plan::container(&Plan {
             name,
             image,
@@ -203,16 +219,23 @@ impl Entry<'_> {
     }
 
     /// The session that is wanted.
-    pub(super) fn wanted(&self, candidate: &Candidate) -> Wanted {
+    pub(super) fn wanted(&self, candidate: &Candidate, target_id: Option<&str>) -> Wanted {
         let Errand { request, streams, .. } = self.errand;
-        self.session(candidate, request.command.clone(), *streams)
+        self.session(candidate, target_id, request.command.clone(), *streams)
     }
 
     /// A session of some command.
-    pub(super) fn session(&self, candidate: &Candidate, command: Vec<String>, streams: Streams) -> Wanted {
+    pub(super) fn session(
+        &self,
+        candidate: &Candidate,
+        target_id: Option<&str>,
+        command: Vec<String>,
+        streams: Streams,
+    ) -> Wanted {
         Wanted {
             becomes: candidate.becomes,
-            target_id: self.target.id_in_shared_namespace().map(str::to_owned),
+            target_id: target_id.map(str::to_owned),
+            shared: self.target.shares_pid_namespace(),
             patience: self.errand.arguments.patience,
             ..Wanted::new(command, streams)
         }

@@ -74,6 +74,11 @@ impl Errand {
             found => found?,
         };
         progress.done(&format!("user `{user}`"));
+        let pod = match &found.pods[..] {
+            [pod] => pod.metadata.name.as_deref(),
+            _ => None,
+        };
+        let permissions = access::settle(&client, &namespace, pod, permissions).await;
         let errand = Self {
             arguments,
             catalog,

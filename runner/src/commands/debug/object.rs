@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::enter::Entered;
 use super::errand::Errand;
+use super::visit::Undone;
 use crate::commands;
 use crate::error::Error;
-use crate::session::Ended;
+use crate::session::{Captured, Ended};
 use crate::target::Target;
 
 /// What happened. Times are of RFC 3339; names are those of the Kubernetes API where it has them.
@@ -96,7 +97,6 @@ impl Object {
         ended: &Ended,
         notes: &[String],
     ) -> Self {
-        let captured = ended.captured.clone().unwrap_or_default();
         let digest = entered.image.split_once('@').map(|(_, digest)| digest.to_owned());
         Self {
             namespace: Some(errand.namespace.clone()),
@@ -113,11 +113,9 @@ impl Object {
             finished_at: Some(Timestamp::now()),
             notes: notes.to_vec(),
             exit_code: ended.code,
-            stdout: Some(text(captured.stdout, Stdout::Stdout, Stdout::StdoutBase64)),
-            stderr: Some(text(captured.stderr, Stderr::Stderr, Stderr::StderrBase64)),
-            truncated: captured.truncated,
-            error: None,
+            ..Self::default()
         }
+        .with(ended.captured.clone().unwrap_or_default())
     }
 
     pub(super) fn of_error(error: &Error) -> Self {
@@ -126,9 +124,27 @@ impl Object {
         Self { exit_code: kind.exit_code(), error: Some(fault), ..Self::default() }
     }
 
-    /// The same, of a pod that is known although nothing ran in it.
-    pub(super) fn in_pod(self, namespace: &str, pod: &Pod) -> Self {
-        Self { namespace: Some(namespace.to_owned()), pod: pod.metadata.name.clone(), ..self }
+    /// The same, with what is known of the pod, and what the command had written until then.
+    pub(super) fn of_visit(namespace: &str, pod: &Pod, undone: &Undone) -> Self {
+        let object = Self {
+            namespace: Some(namespace.to_owned()),
+            pod: pod.metadata.name.clone(),
+            container: undone.container.clone(),
+            ..Self::of_error(&undone.error)
+        };
+        match undone.captured.clone() {
+            Some(captured) => object.with(captured),
+            None => object,
+        }
+    }
+
+    fn with(self, captured: Captured) -> Self {
+        Self {
+            stdout: Some(text(captured.stdout, Stdout::Stdout, Stdout::StdoutBase64)),
+            stderr: Some(text(captured.stderr, Stderr::Stderr, Stderr::StderrBase64)),
+            truncated: captured.truncated,
+            ..self
+        }
     }
 }
 
@@ -152,10 +168,10 @@ mod tests {
 
     #[test]
     fn an_error_is_an_object_too() {
-        let error = TargetError::Finished { pod: "shop".to_owned(), phase: "Succeeded".to_owned() }.into();
+        let undone = Undone::from(TargetError::Finished { pod: "shop".to_owned(), phase: "Succeeded".to_owned() });
         let mut pod = Pod::default();
         pod.metadata.name = Some("shop".to_owned());
-        insta::assert_snapshot!(serde_json::to_string_pretty(&Object::of_error(&error).in_pod("web", &pod)).unwrap(), @r#"
+        insta::assert_snapshot!(serde_json::to_string_pretty(&Object::of_visit("web", &pod, &undone)).unwrap(), @r#"
         {
           "namespace": "web",
           "pod": "shop",

@@ -20,7 +20,7 @@ use crate::privileges::{Candidate, is_of_target};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::sentences::{self, Facts, Said};
-use crate::session::{self, Ended, Output, SessionError, Streams};
+use crate::session::{self, Captured, Ended, Output, SessionError, Streams};
 use crate::target::{self, Target};
 use crate::trace::{self, Trace};
 
@@ -39,8 +39,23 @@ pub(super) struct Visited {
     notes: Vec<String>,
 }
 
+/// A visit that did not come to a session's end.
+pub(super) struct Undone {
+    pub(super) error: Error,
+    /// The debug container, if there is one.
+    pub(super) container: Option<String>,
+    /// The output up to then.
+    pub(super) captured: Option<Captured>,
+}
+
+impl<E: Into<Error>> From<E> for Undone {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), container: None, captured: None }
+    }
+}
+
 /// Runs the command in `pod`.
-pub(super) async fn run(errand: &Errand, pod: &Pod, progress: &Progress, output: Output) -> Result<Visited, Error> {
+pub(super) async fn run(errand: &Errand, pod: &Pod, progress: &Progress, output: Output) -> Result<Visited, Undone> {
     let target = target::choose(pod, errand.arguments.container.as_deref())?;
     if let Some(warning) = &target.warning {
         progress.say(&format!("warning: {warning}"));
@@ -52,8 +67,10 @@ pub(super) async fn run(errand: &Errand, pod: &Pod, progress: &Progress, output:
         let opened = Cell::new(false);
         match converse(&entry, entered, output.clone(), &opened).await {
             // It came to its end in the moment between, or is another generation's: then a new one.
-            Err(Error::Session(SessionError::Gone { .. } | SessionError::Generation | SessionError::Report(_)))
-                if !opened.get() => {}
+            Err(Undone {
+                error: Error::Session(SessionError::Gone { .. } | SessionError::Generation | SessionError::Report(_)),
+                ..
+            }) if !opened.get() => {}
             result => return result,
         }
     }
@@ -62,7 +79,7 @@ pub(super) async fn run(errand: &Errand, pod: &Pod, progress: &Progress, output:
     let opened = Cell::new(false);
     let place = entered.place.clone();
     let result = converse(&entry, entered, output, &opened).await;
-    if let Err(Error::Short(_)) = result {
+    if let Err(Undone { error: Error::Short(_), .. }) = result {
         // It was added for a tool that does not work in it: nobody will come back.
         let _ = session::ask(&place, &["end"]).await;
     }
@@ -79,7 +96,8 @@ async fn add(entry: &Entry<'_>) -> Result<Entered, Error> {
         return Ok(entered);
     }
     let question = [INIT, "status"].map(str::to_owned).to_vec();
-    let wanted = entry.session(&entered.candidate, question, Streams { stdin: false, tty: false });
+    let wanted =
+        entry.session(&entered.candidate, entered.target_id.as_deref(), question, Streams { stdin: false, tty: false });
     let ended = session::run(&entered.place, &wanted, |_| Ok(()), Output::Captured { limit: 0 }).await?;
     let Some(report) = ended.report else { return Ok(entered) };
     let Some(right) = said(entry, &report, &entered.candidate, needs).uid_differs else { return Ok(entered) };
@@ -96,9 +114,9 @@ fn said(entry: &Entry<'_>, report: &Report, candidate: &Candidate, needs: &BTree
 }
 
 /// The session. `opened` becomes true when it is open.
-async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &Cell<bool>) -> Result<Visited, Error> {
+async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &Cell<bool>) -> Result<Visited, Undone> {
     let Entry { errand, progress, .. } = *entry;
-    let wanted = entry.wanted(&entered.candidate);
+    let wanted = entry.wanted(&entered.candidate, entered.target_id.as_deref());
     let began = Timestamp::now();
     let mut notes = entered.left_out.clone();
     let tool = errand.tool();
@@ -132,7 +150,11 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
             leave_trace(entry, &entered).await;
         }
     };
-    let ended = beside(session, trace).await?;
+    let ended = beside(session, trace).await.map_err(|failed| Undone {
+        error: failed.error,
+        container: Some(entered.place.container.clone()),
+        captured: failed.captured,
+    })?;
     if let Some(first) = ended.first_output {
         progress.note(first, "first output");
     }
