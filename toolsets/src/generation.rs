@@ -64,7 +64,8 @@ pub struct ToolRecord {
     pub needs: Needs,
     /// Seconds since 1970.
     pub source_date: i64,
-    /// Hash of everything that went into the build, 64 hexadecimal digits.
+    /// Hash of everything that went into the build, 64 hexadecimal digits. A published catalog has no room for it: there
+    /// it is empty.
     pub input_hash: String,
     /// Digest of the layer's uncompressed tar (image specification, "Layer DiffID").
     #[serde(rename = "diffID")]
@@ -146,14 +147,23 @@ impl Generation {
     /// When `hash` is not 64 small hexadecimal digits.
     pub fn parse_hashed(bytes: &[u8], hash: &str) -> Result<Self, GenerationError> {
         let document = Document::parse(bytes)?;
+        Self::assemble(sha256_digest(hash), document.records, &document.sets)
+    }
+
+    /// The generation whose index has the digest, a SHA-256.
+    pub(crate) fn assemble(
+        digest: Digest,
+        records: impl IntoIterator<Item = ToolRecord>,
+        sets: &BTreeMap<Name, Vec<Name>>,
+    ) -> Result<Self, GenerationError> {
         let mut generation = Self {
-            id: GenerationId(SmolStr::new(&hash[..GenerationId::LENGTH])),
-            digest: sha256_digest(hash),
+            id: GenerationId(SmolStr::new(&digest.digest()[..GenerationId::LENGTH])),
+            digest,
             base: BTreeMap::new(),
             tools: BTreeMap::new(),
             names: NameIndex::new(),
         };
-        for record in document.records {
+        for record in records {
             generation.add(record)?;
         }
         for (name, platforms) in &generation.tools {
@@ -161,7 +171,7 @@ impl Generation {
                 generation.names.add_tool(name, record.rank, &record.version, &record.commands);
             }
         }
-        for (name, tools) in &document.sets {
+        for (name, tools) in sets {
             generation.names.add_set(name, tools);
         }
         Ok(generation)
@@ -208,6 +218,12 @@ impl Generation {
     /// Every layer, in both forms. Records may share one, which then comes more than once.
     pub fn layers(&self) -> impl Iterator<Item = &BlobRef> {
         self.records().flat_map(|record| [&record.gzip, &record.zstd])
+    }
+
+    /// What names mean in it.
+    #[must_use]
+    pub fn names(&self) -> &NameIndex {
+        &self.names
     }
 
     /// The canonical tool set that `path` names in this generation.

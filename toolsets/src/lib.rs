@@ -14,6 +14,7 @@ pub mod names;
 pub mod needs;
 pub mod path;
 pub mod platform;
+pub mod published;
 pub mod recipe;
 pub mod resolve;
 
@@ -24,5 +25,6 @@ pub use names::Name;
 pub use needs::{Need, Needs};
 pub use path::ImagePath;
 pub use platform::Arch;
+pub use published::{Published, PublishedError};
 pub use recipe::Recipe;
 pub use resolve::{NameIndex, Near, ToolSet, UnknownName};

@@ -80,6 +80,22 @@ impl NameIndex {
         self.others.insert(name.clone(), Other::Set(tools.to_vec()));
     }
 
+    /// The named sets, by name, as they were written.
+    pub fn sets(&self) -> impl Iterator<Item = (&Name, &[Name])> {
+        self.others.iter().filter_map(|(name, meaning)| match meaning {
+            Other::Set(tools) => Some((name, tools.as_slice())),
+            Other::Version(_) | Other::Command(_) => None,
+        })
+    }
+
+    /// The set of all tools that `keep` keeps.
+    pub(crate) fn all(&self, keep: impl Fn(&Name) -> bool) -> ToolSet {
+        let mut tools: Vec<(u32, &Name)> = self.tools.iter().map(|(name, rank)| (*rank, name)).collect();
+        tools.retain(|(_, name)| keep(name));
+        tools.sort_unstable();
+        ToolSet(tools.into_iter().map(|(_, name)| name.clone()).collect())
+    }
+
     /// The canonical set that `path` names.
     ///
     /// # Errors
