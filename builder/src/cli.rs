@@ -36,6 +36,8 @@ pub(crate) enum Command {
     List(Look),
     /// Show how a tool is made, and what it needs
     Show(Show),
+    /// Print the catalog that a cluster publishes, `catalog.json`: what composing the newest generation's images takes
+    Catalog(Catalog),
     /// Rehash everything in the store
     Verify(StoreOption),
     /// Remove old generations from the store, and what only they had
@@ -117,6 +119,15 @@ pub(crate) struct CompilerEnv {
 pub(crate) struct Look {
     #[command(flatten)]
     pub(crate) store: StoreOption,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Catalog {
+    #[command(flatten)]
+    pub(crate) store: StoreOption,
+    /// Write it into this file, as a whole or not at all
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

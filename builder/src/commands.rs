@@ -1,6 +1,7 @@
 //! The commands, each a thin shell around the library.
 
 mod build;
+mod catalog;
 mod compiler_env;
 mod gc;
 mod list;
@@ -23,6 +24,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress, interrupt: &Interrupt) -> Resu
         Command::Build(options) => build::run(options, &catalog, progress, interrupt),
         Command::List(options) => list::run(options, &catalog),
         Command::Show(options) => show::run(options, &catalog),
+        Command::Catalog(options) => catalog::run(options),
         Command::Verify(options) => verify::run(options),
         Command::Gc(options) => gc::run(options),
         Command::CompilerEnv(options) => compiler_env::run(options, progress, interrupt),

@@ -1,7 +1,12 @@
 //! The program as people run it: what it says, and its exit codes. Nothing here needs a network or a compiler.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
+use kitbag_builder::layer::Tree;
+use kitbag_builder::store::{Store, StoreWriter, ToolParts};
+use kitbag_toolsets::{Arch, Compression, Name, Needs, Published};
 use tempfile::TempDir;
 
 /// Runs the program in a house of its own; gives exit code, standard output and standard error.
@@ -131,4 +136,66 @@ fn tools_are_listed_without_a_store() {
         strace       6.1          LGPL-2.1-or-later           not built  strace
         tcpdump      4.99.6       BSD-3-Clause                not built  tcpdump
         ");
+}
+
+/// A store with two tools for both architectures.
+fn write_store(dir: &Path) {
+    let mut writer = StoreWriter::open_or_create(dir).expect("it can be written");
+    let mut tools = Vec::new();
+    for (architecture, tool) in Arch::ALL.into_iter().flat_map(|arch| ["base", "dig", "strace"].map(|it| (arch, it))) {
+        let parts = ToolParts {
+            name: Name::parse(tool).expect("a name"),
+            base: tool == "base",
+            version: "6.1".to_owned(),
+            architecture,
+            rank: 10,
+            summary: "a tool".to_owned(),
+            license: "MIT".to_owned(),
+            homepage: "https://example.org/".to_owned(),
+            commands: vec![tool.to_owned()],
+            needs: Needs::default(),
+            source_date: 1_700_000_000,
+            input_hash: "0".repeat(64),
+        };
+        let mut tree = Tree::new();
+        tree.file("/usr/bin/tool", 0o755, format!("{tool} {architecture}").into_bytes()).expect("a path");
+        let layer = writer.put_layer(&tree.pack(1_700_000_000)).expect("there is room");
+        tools.push(writer.put_tool(&parts, &layer, b"{\"spdxVersion\":\"SPDX-2.3\"}").expect("there is room"));
+    }
+    writer.commit(tools, &BTreeMap::new()).expect("there is room");
+}
+
+#[test]
+fn the_catalog_of_a_store_gives_its_digests() {
+    let house = house();
+    let store = house.path().join(".local/share/kitbag/store");
+    write_store(&store);
+    let (code, printed, said) = run(&house, &["catalog"]);
+    assert_eq!((code, said.as_str()), (0, ""));
+    let published = Published::parse(&printed).expect("a catalog is printed");
+    let read = Store::open(&store).expect("a store");
+    let generation = &read.generations()[0];
+    let set = generation.resolve(&"strace/dig".parse().expect("a path")).expect("known tools");
+    let (ours, theirs) = (published.compose(&set).expect("an image"), generation.compose(&set).expect("an image"));
+    assert_eq!(theirs.platforms().len(), 2);
+    for compression in Compression::ALL {
+        assert_eq!(ours.form(compression), theirs.form(compression));
+    }
+    let file = house.path().join("catalog.json");
+    let (code, said, _) = run(&house, &["catalog", "--output", file.to_str().expect("temporary paths are text")]);
+    assert_eq!((code, said.as_str(), std::fs::read_to_string(file).expect("it is written")), (0, "", printed));
+}
+
+#[test]
+fn a_catalog_takes_a_store_and_a_place_to_write_to() {
+    let house = house();
+    insta::assert_snapshot!(error_of(run(&house, &["catalog"])), @r"
+    error: there is no store at `~/.local/share/kitbag/store`: make one with `kitbag-builder build --store ~/.local/share/kitbag/store`
+    exit 5
+    ");
+    write_store(&house.path().join("store"));
+    let store = house.path().join("store");
+    let arguments = ["catalog", "--store", store.to_str().expect("temporary paths are text"), "--output", "/nowhere/x"];
+    let (code, _, said) = run(&house, &arguments);
+    assert!(code == 6 && said.starts_with("error: cannot create `/nowhere/"), "{code} {said}");
 }
