@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use kitbag_toolsets::compose::{LATEST, ZSTD};
 use kitbag_toolsets::generation::BlobRef;
 use kitbag_toolsets::{Arch, Compression, Document, Generation, GenerationId, ImagePath, Name, ToolSet};
 use oci_spec::image::{Digest, MediaType};
@@ -17,10 +18,6 @@ use crate::metrics::Metrics;
 use crate::respond::Content;
 use crate::route::Tag;
 
-/// The tag of the newest generation.
-pub(crate) const LATEST: &str = "latest";
-/// What a tag ends with that names the image with zstd layers.
-const ZSTD: &str = "-zstd";
 const PLATFORMS: usize = Arch::ALL.len();
 /// How many bytes of composed images are kept: a few hundred images.
 const CACHE_BYTES: u64 = 4 << 20;

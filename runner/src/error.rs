@@ -6,6 +6,7 @@ use kitbag_toolsets::catalog::CatalogErrors;
 
 use crate::access::AccessError;
 use crate::cli::UsageError;
+use crate::discovery::DiscoveryError;
 use crate::found::FoundError;
 use crate::image::ImageError;
 use crate::refusal::Refusal;
@@ -30,6 +31,9 @@ pub enum Error {
     /// The image could not be found out.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// What the cluster says of its own kitbag could not be used.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// No usable kubeconfig.
     #[error("no cluster to talk to: {0}")]
     Kubeconfig(String),
@@ -185,6 +189,7 @@ impl Error {
             Self::Tools(error) => error.kind(),
             Self::Target(error) => error.kind(),
             Self::Image(error) => error.kind(),
+            Self::Discovery(error) => error.kind(),
             Self::Kubeconfig(_) => Kind::Config,
             Self::Access(error) => error.kind(),
             Self::Refused(refusal) => refusal.kind(),
@@ -205,6 +210,7 @@ impl Error {
             Self::Usage(_) => Some("`kubectl kitbag COMMAND --help` has examples".to_owned()),
             Self::Target(error) => error.hint(),
             Self::Image(error) => error.hint(),
+            Self::Discovery(error) => error.hint(),
             Self::Kubeconfig(_) => Some("name a kubeconfig with --kubeconfig or $KUBECONFIG".to_owned()),
             Self::Access(error) => Some(error.hint()),
             Self::Found(error) => error.hint(),

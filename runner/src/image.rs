@@ -1,26 +1,29 @@
-//! From names to an image by digest, and what its tools need: asked of the registry before the pod is touched, or where
-//! this machine does not reach it, of the catalog that is compiled in.
+//! From names to an image by digest, and what its tools need, before the pod is touched: composed from the catalog that
+//! the cluster publishes; else asked of the registry, or where this machine does not reach it, of the catalog that is
+//! compiled in.
 
 mod ask;
+mod error;
+mod published;
 mod registry;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use kitbag_toolsets::compose::{NEEDS_ANNOTATION, TOOLS_ANNOTATION};
-use kitbag_toolsets::{Catalog, ImagePath, Name, Needs};
+use kitbag_toolsets::compose::{LATEST, NEEDS_ANNOTATION, TOOLS_ANNOTATION};
+use kitbag_toolsets::{Catalog, GenerationId, ImagePath, Name, Needs};
+use kube::Client;
 use oci_client::Reference;
 use serde_json::Value;
 
-use crate::error::Kind;
+use crate::discovery::discover;
+use crate::error::Error;
 use crate::tools;
 
+pub use error::ImageError;
 pub(crate) use registry::is_loopback;
-pub use registry::{Registry, RegistryError};
-
-/// The tag that is asked for where none is named: the newest generation.
-const TAG: &str = "latest";
+pub use registry::{DEFAULT, Registry, RegistryError};
 
 /// How long the registry may take for its whole answer. Nodes may reach it where this machine does not, so that there is
 /// another way, and somebody is waiting.
@@ -31,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub enum Wanted<'a> {
     /// One that a registry of ours composes.
     Composed {
-        /// The registry.
-        registry: &'a Registry,
+        /// The registry; nothing for the cluster's own.
+        registry: Option<&'a Registry>,
         /// Its names of tools.
         path: &'a ImagePath,
         /// The generation; nothing for the newest.
@@ -72,69 +75,38 @@ pub enum How {
     /// The registry.
     #[default]
     ByRegistry,
+    /// The catalog of this generation, which the cluster publishes.
+    ByCluster(GenerationId),
     /// The catalog that is compiled in, because the registry could not be asked.
     ByCatalog(String),
 }
 
-/// Why there is no [`Image`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ImageError {
-    /// The registry does not know one of the names.
-    #[error("{message}")]
-    Unknown {
-        /// What the registry says, near names included.
-        message: String,
-        /// The registry.
-        registry: String,
-    },
-    /// The registry could not be asked, and the catalog does not know one of the names.
-    #[error("{message}")]
-    NotInCatalog {
-        /// The name, near names included.
-        message: String,
-        /// Why the registry was not asked.
-        reason: String,
-    },
-    /// The registry cannot be reached.
-    #[error("the registry at `{registry}` does not answer: {reason}")]
-    Unreachable {
-        /// The registry.
-        registry: String,
-        /// The cause.
-        reason: String,
-    },
-    /// The registry wants to know who asks.
-    #[error("the registry at `{registry}` refuses anonymous pulls")]
-    Unauthorized {
-        /// The registry.
-        registry: String,
-    },
-    /// The registry's answer makes no sense.
-    #[error("the registry at `{registry}` answers with something else than an image: {reason}")]
-    Answer {
-        /// The registry.
-        registry: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No reference of an image.
-    #[error("`{text}` is not a reference of an image: {reason}")]
-    Reference {
-        /// What was named.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-/// Finds the image: its digest and what its tools need.
+/// Finds the image: its digest and what its tools need. The cluster is asked only where no registry is named.
 ///
 /// # Errors
-/// [`ImageError`] where the registry or, in its place, the catalog says that there is none.
-pub async fn resolve(wanted: Wanted<'_>, catalog: &Catalog) -> Result<Image, ImageError> {
+/// [`ImageError`] where cluster, registry or, in its place, the catalog says that there is none; an error of
+/// [discovery](crate::discovery) where the cluster says what makes no sense.
+pub async fn resolve(client: &Client, wanted: Wanted<'_>, catalog: &Catalog) -> Result<Image, Error> {
+    let Wanted::Composed { registry: None, path, tag, plain_http } = wanted else {
+        return Ok(asked(wanted, "", catalog).await?);
+    };
+    match discover(client).await {
+        Ok(discovered) => Ok(published::resolve(&discovered, path, tag)?),
+        Err(error) if error.is_nothing() => {
+            let default = Registry::default();
+            let wanted = Wanted::Composed { registry: Some(&default), path, tag, plain_http };
+            Ok(asked(wanted, &format!("{error}; "), catalog).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the registry says of the image, or where it can't be asked, the catalog: for the reason which comes after
+/// `before`.
+async fn asked(wanted: Wanted<'_>, before: &str, catalog: &Catalog) -> Result<Image, ImageError> {
     let (reference, plain_http) = match wanted {
         Wanted::Composed { registry, path, tag, plain_http } => {
-            (registry.reference(path, tag.unwrap_or(TAG)), plain_http)
+            (registry.cloned().unwrap_or_default().reference(path, tag.unwrap_or(LATEST)), plain_http)
         }
         Wanted::Own { reference, plain_http, .. } => (parse(reference)?, plain_http),
     };
@@ -151,7 +123,7 @@ pub async fn resolve(wanted: Wanted<'_>, catalog: &Catalog) -> Result<Image, Ima
         }
         // The nodes may reach it by another way, or with a secret.
         Err(error @ (ImageError::Unreachable { .. } | ImageError::Unauthorized { .. })) => {
-            by_catalog(&reference, &error.to_string(), wanted, catalog)
+            by_catalog(&reference, &format!("{before}{error}"), wanted, catalog)
         }
         Err(error) => Err(error),
     }
@@ -174,7 +146,9 @@ type Described = (String, BTreeMap<Name, Needs>);
 /// registry, from the catalog that is compiled in. An image of one's own is what its user says it is.
 fn describe(bytes: &[u8], wanted: Wanted<'_>, catalog: &Catalog) -> Result<Described, ImageError> {
     let (registry, path, own) = match wanted {
-        Wanted::Composed { registry, path, .. } => (registry.to_string(), Some(path), false),
+        Wanted::Composed { registry, path, .. } => {
+            (registry.cloned().unwrap_or_default().to_string(), Some(path), false)
+        }
         Wanted::Own { reference, tools, .. } => (reference.to_owned(), tools, true),
     };
     let answer = |reason: String| ImageError::Answer { registry: registry.clone(), reason };
@@ -216,34 +190,8 @@ impl fmt::Display for How {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByRegistry => f.write_str("by the registry"),
+            Self::ByCluster(generation) => write!(f, "by the cluster's catalog (generation `{generation}`)"),
             Self::ByCatalog(reason) => write!(f, "by the catalog of this program ({reason})"),
-        }
-    }
-}
-
-impl ImageError {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Unknown { .. } | Self::NotInCatalog { .. } => Kind::UnknownTool,
-            Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Answer { .. } => Kind::Registry,
-            Self::Reference { .. } => Kind::Usage,
-        }
-    }
-
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unknown { registry, .. } => Some(format!("asked was the registry at `{registry}`; the pod was not touched")),
-            Self::NotInCatalog { reason, .. } => Some(format!(
-                "asked was the catalog of this program, `kubectl kitbag tools` ({reason}); the pod was not touched"
-            )),
-            Self::Unreachable { .. } => Some(
-                "is `kitbag-registry serve` running there? another is named with --registry or $KITBAG_REGISTRY; the pod was not touched"
-                    .to_owned(),
-            ),
-            Self::Unauthorized { .. } | Self::Answer { .. } => {
-                Some("is that a kitbag registry? another is named with --registry or $KITBAG_REGISTRY".to_owned())
-            }
-            Self::Reference { .. } => Some("HOST/NAME:TAG or HOST/NAME@DIGEST is wanted".to_owned()),
         }
     }
 }

@@ -12,6 +12,7 @@ mod cli;
 mod cluster;
 mod commands;
 mod completion;
+pub mod discovery;
 pub mod error;
 pub mod found;
 pub mod image;

@@ -30,6 +30,11 @@ pub const NEEDS_ANNOTATION: &str = "dev.kitbag.needs";
 /// Annotation: the generation's id.
 pub const GENERATION_ANNOTATION: &str = "dev.kitbag.generation";
 
+/// The tag of the newest generation. Each generation's id is a tag too.
+pub const LATEST: &str = "latest";
+/// What a tag ends with that names the image with zstd layers.
+pub const ZSTD: &str = "-zstd";
+
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const CERTIFICATES: &str = "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt";
 

@@ -87,9 +87,10 @@ pub(crate) struct Pods {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Image")]
 pub(crate) struct ImageFlags {
-    /// The registry that composes the image, as the cluster's nodes and this machine reach it: HOST[:PORT][/PREFIX].
-    #[arg(long, value_name = "HOST", env = "KITBAG_REGISTRY", default_value = "127.0.0.1:5005")]
-    pub(crate) registry: Registry,
+    /// The registry that composes the image, as the cluster's nodes and this machine reach it: HOST[:PORT][/PREFIX]
+    /// [default: the one that the cluster names, else 127.0.0.1:5005].
+    #[arg(long, value_name = "HOST", env = "KITBAG_REGISTRY")]
+    pub(crate) registry: Option<Registry>,
     /// Speaks plain HTTP to the registry. (Loopback addresses are always spoken to so.)
     #[arg(long)]
     pub(crate) insecure_registry: bool,
@@ -234,7 +235,10 @@ impl ImageFlags {
         let plain_http = self.insecure_registry;
         match &self.image {
             Some(reference) => image::Wanted::Own { reference, tools, plain_http },
-            None => image::Wanted::Composed { registry: &self.registry, path, tag: self.tag.as_deref(), plain_http },
+            None => {
+                let (registry, tag) = (self.registry.as_ref(), self.tag.as_deref());
+                image::Wanted::Composed { registry, path, tag, plain_http }
+            }
         }
     }
 }

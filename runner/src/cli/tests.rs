@@ -211,9 +211,7 @@ fn help_has_everything() {
     Image:
           --registry <HOST>
               The registry that composes the image, as the cluster's nodes and this machine reach it:
-              HOST[:PORT][/PREFIX]
-
-              [default: 127.0.0.1:5005]
+              HOST[:PORT][/PREFIX] [default: the one that the cluster names, else 127.0.0.1:5005]
 
           --insecure-registry
               Speaks plain HTTP to the registry. (Loopback addresses are always spoken to so.)

@@ -7,6 +7,9 @@ use std::str::FromStr;
 use kitbag_toolsets::ImagePath;
 use oci_client::Reference;
 
+/// The registry of those who name none, in a cluster that names none: on each node's loopback and on this machine's.
+pub const DEFAULT: &str = "127.0.0.1:5005";
+
 /// A registry, as nodes and this machine call it: `HOST[:PORT]`, with a path before the image's own where it is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registry {
@@ -21,9 +24,20 @@ impl Registry {
         is_loopback_authority(&self.host)
     }
 
+    /// The reference of an image in it, by digest.
+    pub(super) fn pinned(&self, path: &ImagePath, digest: impl fmt::Display) -> String {
+        format!("{}/{}{path}@{digest}", self.host, self.prefix)
+    }
+
     /// The reference of an image in it.
     pub(super) fn reference(&self, path: &ImagePath, tag: &str) -> Reference {
         Reference::with_tag(self.host.clone(), format!("{}{path}", self.prefix), tag.to_owned())
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { host: DEFAULT.to_owned(), prefix: String::new() }
     }
 }
 

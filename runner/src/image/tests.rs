@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Kind;
 use kitbag_toolsets::Need;
 use oci_client::errors::OciDistributionError;
 
@@ -15,7 +16,7 @@ fn registry() -> Registry {
 }
 
 fn composed<'a>(registry: &'a Registry, path: &'a ImagePath) -> Wanted<'a> {
-    Wanted::Composed { registry, path, tag: None, plain_http: false }
+    Wanted::Composed { registry: Some(registry), path, tag: None, plain_http: false }
 }
 
 #[test]
@@ -99,7 +100,7 @@ async fn a_registry_that_is_not_there_is_not_waited_for() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (registry, path) = (format!("127.0.0.1:{port}").parse().unwrap(), path("dig"));
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let image = resolve(composed(&registry, &path), &catalog()).await.unwrap();
+    let image = asked(composed(&registry, &path), "", &catalog()).await.unwrap();
     assert_eq!(image.reference, format!("127.0.0.1:{port}/dig:latest"));
     assert!(matches!(&image.resolved, How::ByCatalog(reason) if reason.contains("Connection refused")), "{image:?}");
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod access;
+mod catalog;
+mod discovery;
 mod inject;
 mod script;
 mod trace;

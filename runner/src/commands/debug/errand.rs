@@ -58,7 +58,7 @@ impl Errand {
         let tools = arguments.image.tools(&arguments.tools())?;
         let wanted = arguments.image.wanted(&request.path, tools.as_ref());
         let (image, found, permissions, user) = tokio::join!(
-            image::resolve(wanted, &catalog),
+            image::resolve(&client, wanted, &catalog),
             target::find(&client, &namespace, &reference, which),
             access::review(&client, &namespace),
             access::whoami(&client, cluster.user.as_deref()),
