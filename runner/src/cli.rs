@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-pub(crate) use common::Common;
+pub(crate) use common::{Common, Whose};
 pub(crate) use debug::Debug;
 pub(crate) use others::{Attach, Complete, Completion, End, List, Man, Needs, Rbac, Shell, Tools};
 pub use usage::UsageError;
@@ -83,8 +83,8 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
     command.check()?;
     match command {
         Command::Debug(arguments) => commands::debug::run(*arguments).await,
-        Command::Needs(arguments) => commands::needs::run(&arguments),
-        Command::Tools(arguments) => commands::tools::run(&arguments),
+        Command::Needs(arguments) => commands::needs::run(&arguments).await,
+        Command::Tools(arguments) => commands::tools::run(&arguments).await,
         Command::Completion(arguments) => commands::completion::run(&arguments),
         Command::Man(_) => commands::man::run(),
         Command::Complete(arguments) => commands::completion::complete(arguments).await,

@@ -17,6 +17,7 @@ pub mod error;
 pub mod found;
 pub mod image;
 pub mod inject;
+mod inventory;
 pub mod plan;
 pub mod privileges;
 pub mod progress;

@@ -34,7 +34,7 @@ pub enum ToolsError {
         /// The command.
         command: String,
     },
-    /// The catalog that is compiled in does not know a name.
+    /// The cluster's catalog, or the one that is compiled in, does not know a name.
     #[error("{0}")]
     Unknown(#[source] UnknownName),
     /// Nothing in the catalog has a word.
@@ -112,13 +112,8 @@ fn provider(command: &str, catalog: &Catalog) -> Option<Name> {
 }
 
 /// The tools of `path`, where the catalog that is compiled in knows all of them.
-pub(crate) fn resolve(path: &ImagePath, catalog: &Catalog) -> Option<ToolSet> {
+fn resolve(path: &ImagePath, catalog: &Catalog) -> Option<ToolSet> {
     catalog.names().resolve(path).ok()
-}
-
-/// What each tool of `path` needs.
-pub(crate) fn needs(path: &ImagePath, catalog: &Catalog) -> Result<BTreeMap<Name, Needs>, ToolsError> {
-    Ok(needs_of(&catalog.names().resolve(path).map_err(ToolsError::Unknown)?, catalog))
 }
 
 /// What each tool of `set` needs.

@@ -1,4 +1,5 @@
-//! The flags that choose a cluster and an identity: kubectl's own, by its names and with its meaning.
+//! The flags that choose a cluster and an identity: kubectl's own, by its names and with its meaning; and whose tools are
+//! meant.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueHint};
 
 use super::values;
+use crate::image::Registry;
 
 /// The heading above these flags.
 pub(crate) const HEADING: &str = "Cluster, as kubectl has it";
@@ -65,6 +67,29 @@ pub(crate) struct Common {
     /// Says what is done and how long it takes.
     #[arg(short, long, help_heading = "Options")]
     pub(crate) verbose: bool,
+}
+
+/// Whose tools: the cluster's, or those of another registry.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Whose {
+    /// The registry, where `debug` is given one: then the cluster is not asked what it has.
+    #[arg(long, value_name = "HOST", env = "KITBAG_REGISTRY")]
+    pub(crate) registry: Option<Registry>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl Whose {
+    /// Those of the given flags that are among these; none where they make no sense.
+    pub(crate) fn of_flags(flags: &[String]) -> Self {
+        #[derive(Parser)]
+        #[command(ignore_errors = true, no_binary_name = true)]
+        struct Line {
+            #[command(flatten)]
+            whose: Whose,
+        }
+        Line::try_parse_from(flags).map(|line| line.whose).unwrap_or_default()
+    }
 }
 
 impl Common {

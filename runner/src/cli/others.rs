@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::common::Common;
+use super::common::{Common, Whose};
 use super::debug::Pods;
 use super::values;
 
@@ -100,6 +100,8 @@ pub(crate) struct Needs {
     /// Tools, sets of tools, or commands that a tool provides.
     #[arg(value_name = "TOOL", required = true)]
     pub(crate) tools: Vec<String>,
+    #[command(flatten)]
+    pub(crate) whose: Whose,
 }
 
 /// Prints the least Role that a command line of this program takes.
@@ -115,9 +117,9 @@ pub(crate) struct Rbac {
     pub(crate) line: Vec<String>,
 }
 
-/// Lists the tools and sets of this program's own catalog.
+/// Lists the tools and sets that there are.
 ///
-/// A registry may have others, or other versions.
+/// They are those of the cluster, where kitbag is installed in it; else those of this program's own catalog, which says so.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -127,6 +129,8 @@ pub(crate) struct Tools {
     /// A word that has to stand in a name, a command or the summary.
     #[arg(value_name = "WORD")]
     pub(crate) word: Option<String>,
+    #[command(flatten)]
+    pub(crate) whose: Whose,
 }
 
 /// Prints a script that completes command lines: pods, containers and tools too.

@@ -352,15 +352,74 @@ fn help_of_the_smaller_commands() {
     insta::assert_snapshot!(help("needs"), @r"
     Tells what tools need of a pod, and what works without it
 
-    Usage: kubectl kitbag needs <TOOL>...
+    Usage: kubectl kitbag needs [OPTIONS] <TOOL>...
 
     Arguments:
       <TOOL>...
               Tools, sets of tools, or commands that a tool provides
 
     Options:
+          --registry <HOST>
+              The registry, where `debug` is given one: then the cluster is not asked what it has
+
       -h, --help
               Print help
+
+    Cluster, as kubectl has it:
+      -n, --namespace <NAME>
+              The namespace [default: the context's]
+
+          --context <NAME>
+              The context of the kubeconfig [default: the current one]
+
+          --cluster <NAME>
+              The cluster of the kubeconfig [default: the context's]
+
+          --user <NAME>
+              The user of the kubeconfig [default: the context's]
+
+          --kubeconfig <FILE>
+              The kubeconfig [default: $KUBECONFIG, ~/.kube/config, the service account of the pod that
+              this runs in]
+
+          --as <USER>
+              The user to act as; `system:serviceaccount:NAMESPACE:NAME` is a service account
+
+          --as-group <GROUP>
+              A group to act as; may be repeated
+
+          --as-uid <UID>
+              The uid to act as
+
+          --request-timeout <DURATION>
+              How long the API server may take to begin each answer; 0: as long as it likes
+
+              [default: 0]
+
+      -s, --server <URL>
+              The API server's address
+
+          --token <TOKEN>
+              The bearer token
+
+          --certificate-authority <FILE>
+              The certificates that the API server's is checked against
+
+          --client-certificate <FILE>
+              The client's certificate
+
+          --client-key <FILE>
+              The client's private key
+
+          --insecure-skip-tls-verify[=<BOOL>]
+              Believes whoever answers at the API server's address
+
+          --tls-server-name <NAME>
+              The name in the API server's certificate [default: that of its address]
+
+    Options:
+      -v, --verbose
+              Says what is done and how long it takes
 
     Examples:
       kubectl kitbag needs strace           one tool

@@ -110,8 +110,15 @@ mod tests {
         .el .ds Aq '
         .SS OPTIONS
         .TP
+        \fB\-\-registry\fR \fI<HOST>\fR
+        The registry, where `debug` is given one: then the cluster is not asked what it has
+        .TP
         <\fITOOL\fR>
         Tools, sets of tools, or commands that a tool provides
+        .SS OPTIONS
+        .TP
+        \fB\-v\fR, \fB\-\-verbose\fR
+        Says what is done and how long it takes
         .ie \n(.g .ds Aq \(aq
         .el .ds Aq '
         .SS EXAMPLES

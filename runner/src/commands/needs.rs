@@ -1,32 +1,39 @@
 //! `kubectl kitbag needs`: what tools want of a pod.
 
-use kitbag_toolsets::{Catalog, ImagePath};
+use kitbag_toolsets::ImagePath;
 
 use crate::cli::Needs;
 use crate::error::Error;
+use crate::inventory::{self, Inventory};
+use crate::progress::Progress;
 use crate::sentences;
-use crate::tools::{self, ToolsError};
+use crate::tools::ToolsError;
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Needs) -> Result<u8, Error> {
-    super::print(text(&Catalog::builtin()?, &arguments.tools)?)
+pub(crate) async fn run(arguments: &Needs) -> Result<u8, Error> {
+    let progress = Progress::new(arguments.whose.common.verbose);
+    let (inventory, source) = inventory::find(&arguments.whose, progress.clock()).await?;
+    progress.say(&format!("asked: {source}"));
+    super::print(text(&inventory, &arguments.tools)?)
 }
 
-fn text(catalog: &Catalog, names: &[String]) -> Result<String, ToolsError> {
+fn text(inventory: &Inventory, names: &[String]) -> Result<String, ToolsError> {
     let path = ImagePath::from_names(names.iter().map(String::as_str))?;
-    Ok(sentences::needs(&tools::needs(&path, catalog)?))
+    Ok(sentences::needs(&inventory.needs(&path)?))
 }
 
 #[cfg(test)]
 mod tests {
+    use kitbag_toolsets::Catalog;
+
     use super::*;
 
     #[test]
     fn sets_are_expanded_and_near_names_told() {
-        let catalog = Catalog::builtin().unwrap();
+        let inventory = Inventory::of(&Catalog::builtin().unwrap());
         let told = |names: &str| {
             let names: Vec<String> = names.split(' ').map(str::to_owned).collect();
-            text(&catalog, &names).unwrap_or_else(|error| error.to_string())
+            text(&inventory, &names).unwrap_or_else(|error| error.to_string())
         };
         insta::assert_snapshot!(told("net strace"), @r"
         dig

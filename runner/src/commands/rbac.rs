@@ -25,6 +25,12 @@ fn role(line: &[String]) -> Result<String, Error> {
         }
         Command::Attach(attach) => (Doing::Attach(Found::of(&attach.pods.required()?)), attach.common),
         Command::End(end) => (Doing::End(Found::of(&end.pods.required()?)), end.common),
+        Command::Tools(_) | Command::Needs(_) => {
+            return Ok(format!(
+                "# `kubectl kitbag {}` takes no Role: what it asks for, the cluster's catalog, `kubectl kitbag install` lets every user read\n",
+                line.join(" ")
+            ));
+        }
         _ => {
             return Ok(format!(
                 "# `kubectl kitbag {}` takes no Role: it asks the cluster for nothing\n",
@@ -65,6 +71,7 @@ mod tests {
             "attach sts/shop -n web",
             "end job/shop",
             "tools",
+            "man",
             "debug",
         ];
         insta::assert_snapshot!(lines.map(|line| format!("{line}: {}", rules(line))).join("\n"), @r#"
@@ -76,7 +83,8 @@ mod tests {
         list -A: kitbag-list ["pods"] ["list"] ["pods/exec"] ["create", "get"]
         attach sts/shop -n web: kitbag-attach web ["statefulsets"] ["get"] ["pods"] ["list"] ["pods/exec"] ["create", "get"] ["events"] ["create"]
         end job/shop: kitbag-end default ["jobs"] ["get"] ["pods"] ["list"] ["pods/exec"] ["create", "get"] ["pods"] ["get"] ["pods"] ["watch"]
-        tools: # `kubectl kitbag tools` takes no Role: it asks the cluster for nothing
+        tools: # `kubectl kitbag tools` takes no Role: what it asks for, the cluster's catalog, `kubectl kitbag install` lets every user read
+        man: # `kubectl kitbag man` takes no Role: it asks the cluster for nothing
         debug: a TARGET is wanted, or a selector: -l app=shop
         "#);
     }

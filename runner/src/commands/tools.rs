@@ -1,44 +1,48 @@
-//! `kubectl kitbag tools`: what this program's own catalog has.
+//! `kubectl kitbag tools`: what there is to choose from.
 
-use kitbag_toolsets::recipe::Recipe;
-use kitbag_toolsets::{Catalog, Name};
+use kitbag_toolsets::Name;
 
 use crate::cli::Tools;
 use crate::error::Error;
+use crate::inventory::{self, Inventory, Tool};
+use crate::progress::Progress;
 use crate::tools::ToolsError;
 
 /// Commands that are listed of a tool; busybox has fifty.
 const COMMANDS: usize = 8;
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Tools) -> Result<u8, Error> {
-    let catalog = Catalog::builtin()?;
-    super::print(table(&catalog, arguments.word.as_deref().unwrap_or_default())?)
+pub(crate) async fn run(arguments: &Tools) -> Result<u8, Error> {
+    let progress = Progress::new(arguments.whose.common.verbose);
+    let (inventory, source) = inventory::find(&arguments.whose, progress.clock()).await?;
+    progress.say(&format!("asked: {source}"));
+    super::print(table(&inventory, arguments.word.as_deref().unwrap_or_default())?)
 }
 
 /// A line for each tool and set that `word` stands in.
-fn table(catalog: &Catalog, word: &str) -> Result<String, ToolsError> {
+fn table(inventory: &Inventory, word: &str) -> Result<String, ToolsError> {
     let wanted = word.to_lowercase();
     let found = |texts: &[&str]| texts.iter().any(|text| text.to_lowercase().contains(&wanted));
-    let tools: Vec<&Recipe> = catalog
-        .tools()
+    let tools: Vec<&Tool> = inventory
+        .tools
+        .iter()
         .filter(|tool| {
             let commands: Vec<&str> = tool.commands.iter().map(String::as_str).collect();
             found(&[tool.name.as_str(), &tool.summary]) || found(&commands)
         })
         .collect();
-    let sets: Vec<_> = catalog
-        .sets()
+    let sets: Vec<_> = inventory
+        .sets
         .iter()
-        .filter(|(name, set)| {
+        .filter(|set| {
             let names: Vec<&str> = set.tools.iter().map(Name::as_str).collect();
-            found(&[name.as_str(), &set.summary]) || found(&names)
+            found(&[set.name.as_str(), &set.summary]) || found(&names)
         })
         .collect();
     if tools.is_empty() && sets.is_empty() {
-        return Err(unknown(catalog, &wanted));
+        return Err(unknown(inventory, &wanted));
     }
-    let summaries = tools.iter().map(|tool| &tool.summary).chain(sets.iter().map(|(_, set)| &set.summary));
+    let summaries = tools.iter().map(|tool| &tool.summary).chain(sets.iter().map(|set| &set.summary));
     let width = summaries.map(|summary| summary.chars().count()).max().unwrap_or_default();
     let line = |name: &str, version: &str, summary: &str, rest: &str| {
         format!("{name:<12} {version:<10} {summary:<width$}  {rest}\n")
@@ -54,15 +58,15 @@ fn table(catalog: &Catalog, word: &str) -> Result<String, ToolsError> {
         text += if text.is_empty() { "" } else { "\n" };
         text += &line("SET", "", "", "TOOLS");
     }
-    for (name, set) in sets {
+    for set in sets {
         let tools = set.tools.iter().map(Name::as_str).collect::<Vec<_>>().join(" ");
-        text += &line(name.as_str(), "", &set.summary, &tools);
+        text += &line(set.name.as_str(), "", &set.summary, &tools);
     }
     Ok(text)
 }
 
 /// Some of the tool's commands: those first that the word stands in.
-fn commands(tool: &Recipe, word: &str) -> String {
+fn commands(tool: &Tool, word: &str) -> String {
     let (mut commands, others): (Vec<&str>, Vec<&str>) =
         tool.commands.iter().map(String::as_str).partition(|command| command.contains(word));
     commands.extend(others);
@@ -72,17 +76,19 @@ fn commands(tool: &Recipe, word: &str) -> String {
     format!("{}{more}", commands.join(" "))
 }
 
-fn unknown(catalog: &Catalog, word: &str) -> ToolsError {
-    let near = Name::parse(word).map(|name| catalog.names().near(&name)).unwrap_or_default();
+fn unknown(inventory: &Inventory, word: &str) -> ToolsError {
+    let near = Name::parse(word).map(|name| inventory.names().near(&name)).unwrap_or_default();
     ToolsError::NoMatch { word: word.to_owned(), near: near.iter().map(ToString::to_string).collect() }
 }
 
 #[cfg(test)]
 mod tests {
+    use kitbag_toolsets::Catalog;
+
     use super::*;
 
     fn listed(word: &str) -> String {
-        table(&Catalog::builtin().unwrap(), word).unwrap_or_else(|error| error.to_string())
+        table(&Inventory::of(&Catalog::builtin().unwrap()), word).unwrap_or_else(|error| error.to_string())
     }
 
     #[test]

@@ -1,19 +1,20 @@
-//! Who knows the words: the catalog, the kubeconfig, the cluster. Who does not answer in time knows none.
+//! Who knows the words: the catalogs, the kubeconfig, the cluster. Who does not answer in time knows none.
 
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use kitbag_toolsets::{Catalog, ImagePath, Recipe};
+use kitbag_toolsets::ImagePath;
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Resource};
 
 use super::Candidate;
 use super::question::{Question, What};
-use crate::cli::Common;
+use crate::cli::{Common, Whose};
 use crate::cluster::{self, Cluster};
+use crate::inventory::{self, Inventory, Tool};
 use crate::target::{self, Which, Workload};
 
 /// How long somebody who pressed a key is kept waiting.
@@ -24,6 +25,15 @@ const NAMES: u32 = 500;
 
 /// The candidates, as far as they can be found out.
 pub(crate) async fn candidates(question: &Question) -> Vec<Candidate> {
+    if let What::Tools(named) | What::Commands(named) = &question.what {
+        let Ok((inventory, _)) = inventory::find(&Whose::of_flags(&question.flags), None).await else {
+            return Vec::new();
+        };
+        return match question.what {
+            What::Tools(_) => tools(&inventory, named, !question.prefix.is_empty()),
+            _ => commands(&inventory, named),
+        };
+    }
     let mut candidates = known(question);
     let (what, flags) = (question.what.clone(), Common::of_flags(&question.flags));
     // A task of its own, because a credential plugin holds up the thread that it is asked from.
@@ -35,11 +45,8 @@ pub(crate) async fn candidates(question: &Question) -> Vec<Candidate> {
 
 /// What this program knows by itself.
 fn known(question: &Question) -> Vec<Candidate> {
-    let Ok(catalog) = Catalog::builtin() else { return Vec::new() };
     match &question.what {
         What::Words(words) => words.clone(),
-        What::Tools(named) => tools(&catalog, named, !question.prefix.is_empty()),
-        What::Commands(named) => commands(&catalog, named),
         What::Targets => kinds().collect(),
         _ => Vec::new(),
     }
@@ -113,10 +120,10 @@ pub(super) fn containers(pod: &Pod, debug: bool) -> Vec<Candidate> {
 }
 
 /// Tools and sets that have not been named; and commands of tools, which are many.
-pub(super) fn tools(catalog: &Catalog, named: &[String], commands_too: bool) -> Vec<Candidate> {
-    let tools = catalog.tools().map(|tool| Candidate::new(tool.name.as_str(), &tool.summary));
-    let sets = catalog.sets().iter().map(|(name, set)| Candidate::new(name.as_str(), &set.summary));
-    let commands = catalog.tools().filter(|_| commands_too).flat_map(|tool| {
+pub(super) fn tools(inventory: &Inventory, named: &[String], commands_too: bool) -> Vec<Candidate> {
+    let tools = inventory.tools.iter().map(|tool| Candidate::new(tool.name.as_str(), &tool.summary));
+    let sets = inventory.sets.iter().map(|set| Candidate::new(set.name.as_str(), &set.summary));
+    let commands = inventory.tools.iter().filter(|_| commands_too).flat_map(|tool| {
         tool.commands.iter().map(move |command| Candidate::new(command, format!("a command of {}", tool.name)))
     });
     let all = tools.chain(sets).chain(commands);
@@ -124,12 +131,12 @@ pub(super) fn tools(catalog: &Catalog, named: &[String], commands_too: bool) -> 
 }
 
 /// Commands of the tools that have been named; where none has, of all.
-pub(super) fn commands(catalog: &Catalog, named: &[String]) -> Vec<Candidate> {
+pub(super) fn commands(inventory: &Inventory, named: &[String]) -> Vec<Candidate> {
     let path = ImagePath::from_names(named.iter().map(String::as_str));
-    let set = path.ok().and_then(|path| crate::tools::resolve(&path, catalog));
-    let wanted = catalog.tools().filter(|tool| set.as_ref().is_none_or(|set| set.contains(tool.name.as_str())));
+    let set = path.ok().and_then(|path| inventory.resolve(&path).ok());
+    let wanted = inventory.tools.iter().filter(|tool| set.as_ref().is_none_or(|set| set.contains(tool.name.as_str())));
     let commands = wanted.flat_map(|tool| tool.commands.iter().map(move |command| (command, tool)));
-    let about = |command: &str, tool: &Recipe| {
+    let about = |command: &str, tool: &Tool| {
         if command == tool.name.as_str() { tool.summary.clone() } else { format!("a command of {}", tool.name) }
     };
     commands.map(|(command, tool)| Candidate::new(command, about(command, tool))).collect()

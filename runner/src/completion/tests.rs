@@ -5,6 +5,7 @@ use serde_json::json;
 use super::question::{Question, What, question};
 use super::*;
 use crate::cli;
+use crate::inventory::Inventory;
 
 /// The words of a line after `kubectl kitbag`; a space at the end begins a new one.
 fn asked(line: &str) -> Question {
@@ -143,15 +144,15 @@ fn an_answer_is_in_the_protocols_form() {
 
 #[test]
 fn words_come_from_the_catalog_and_the_pod() {
-    let catalog = Catalog::builtin().unwrap();
+    let inventory = Inventory::of(&Catalog::builtin().unwrap());
     let names = |candidates: Vec<Candidate>| candidates.into_iter().map(|it| it.word).collect::<Vec<_>>().join(" ");
     let named = ["strace".to_owned()];
-    assert!(!names(sources::tools(&catalog, &named, false)).contains("strace"));
-    assert!(names(sources::tools(&catalog, &[], false)).contains("net"));
-    assert!(!names(sources::tools(&catalog, &[], false)).contains("grep"));
-    assert!(names(sources::tools(&catalog, &[], true)).contains("grep"));
-    assert_eq!(names(sources::commands(&catalog, &named)), "strace");
-    assert!(names(sources::commands(&catalog, &[])).contains("grep"));
+    assert!(!names(sources::tools(&inventory, &named, false)).contains("strace"));
+    assert!(names(sources::tools(&inventory, &[], false)).contains("net"));
+    assert!(!names(sources::tools(&inventory, &[], false)).contains("grep"));
+    assert!(names(sources::tools(&inventory, &[], true)).contains("grep"));
+    assert_eq!(names(sources::commands(&inventory, &named)), "strace");
+    assert!(names(sources::commands(&inventory, &[])).contains("grep"));
     assert_eq!(names(sources::kinds().collect()), "deploy/ sts/ ds/ rs/ job/ svc/");
     let pod: Pod = serde_json::from_value(json!({ "spec": {
         "containers": [{ "name": "app", "image": "shop:1" }],
