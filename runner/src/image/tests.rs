@@ -100,7 +100,10 @@ async fn a_registry_that_is_not_there_is_not_waited_for() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (registry, path) = (format!("127.0.0.1:{port}").parse().unwrap(), path("dig"));
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let image = asked(composed(&registry, &path), "", &catalog()).await.unwrap();
+    let image = asked(composed(&registry, &path), "kitbag is not installed; ", &catalog()).await.unwrap();
     assert_eq!(image.reference, format!("127.0.0.1:{port}/dig:latest"));
-    assert!(matches!(&image.resolved, How::ByCatalog(reason) if reason.contains("Connection refused")), "{image:?}");
+    assert!(
+        matches!(&image.resolved, How::ByCatalog(reason) if reason.starts_with("kitbag is not installed; the registry at") && reason.contains("Connection refused")),
+        "{image:?}"
+    );
 }

@@ -120,6 +120,19 @@ fn yaml_and_people_may_lay_it_out_otherwise() {
 }
 
 #[test]
+fn a_thousand_tools_fit() {
+    let mut records: Vec<_> = Arch::ALL.map(|arch| record("base", "1", 0, arch)).to_vec();
+    for (number, arch) in (0..1000).flat_map(|number| Arch::ALL.map(|arch| (number, arch))) {
+        let tool = record(&format!("tool-{number:04}"), "1.37.0", number, arch);
+        let summary = "a shell and the common Unix commands in one small program".to_owned();
+        records.push(ToolRecord { summary, license: "GPL-2.0-or-later".to_owned(), ..tool });
+    }
+    let text = Published::of(&generation_of(records)).to_json();
+    assert!(text.len() < MAX_SIZE, "{}", text.len());
+    assert_eq!(Published::parse(&text).unwrap().generation().tools().len(), 1000);
+}
+
+#[test]
 fn without_a_base_layer_it_can_be_read_and_nothing_composed() {
     let generation = generation_of(vec![record("strace", "6.1", 200, Arch::Amd64)]);
     let published = Published::parse(&Published::of(&generation).to_json()).unwrap();
