@@ -6,8 +6,11 @@ use std::time::Duration;
 use std::{env, thread};
 
 use clap::{Args, Parser, Subcommand};
+use kitbag_builder::publish::Destination;
 use kitbag_builder::store::gc::Policy;
-use kitbag_toolsets::Arch;
+use kitbag_toolsets::platform::UnknownArch;
+use kitbag_toolsets::{Arch, Compression, ImagePath};
+use oci_spec::distribution::Reference;
 
 /// Makes static tools, deterministic layers of them, and a store that a registry can serve.
 #[derive(Debug, Parser)]
@@ -26,7 +29,21 @@ Exit codes:
   4    a recipe that does not build, or whose files do not pass the gate
   5    the store cannot be read or written
   6    this machine lacks something: a program, a compiler, space
+  7    a registry that cannot be reached, or does not take an image
   130  interrupted";
+
+const IMAGE: &str = "\
+Destinations:
+  oci:DIR               an OCI image layout, to which the image is added
+  oci-archive:FILE      a tar of one, for `ctr images import`, `podman load`, skopeo
+  docker-archive:FILE   a tar for `docker load`: of one platform
+  HOST/REPOSITORY[:TAG] a registry
+
+The digests are those that `kitbag-registry` would serve from the same store. Each destination is printed with the
+digest by which the image is found there; for a docker-archive that is the image's ID.
+
+Credentials come from $REGISTRY_AUTH_FILE; without it from containers/auth.json in $XDG_RUNTIME_DIR, then from
+config.json in $DOCKER_CONFIG or ~/.docker; and from the credential helpers that these files name.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -42,6 +59,9 @@ pub(crate) enum Command {
     Verify(StoreOption),
     /// Remove old generations from the store, and what only they had
     Gc(Gc),
+    /// Write the image of some tools into files, or push it to a registry
+    #[command(after_help = IMAGE)]
+    Image(Image),
     /// Get the pinned compiler, and print the environment by which cargo compiles C with it
     CompilerEnv(CompilerEnv),
 }
@@ -106,6 +126,33 @@ pub(crate) struct Gc {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Image {
+    /// Tools and sets, divided by `/`, as in the path of an image: `strace/tcpdump`
+    #[arg(value_name = "TOOL[/TOOL...]")]
+    pub(crate) path: ImagePath,
+    #[command(flatten)]
+    pub(crate) store: StoreOption,
+    /// Where the image goes; may be given several times
+    #[arg(long, value_name = "DESTINATION", required = true)]
+    pub(crate) to: Vec<Destination>,
+    /// One platform instead of all: `linux/amd64`
+    #[arg(long, value_name = "linux/ARCH", value_parser = platform)]
+    pub(crate) platform: Option<Arch>,
+    /// How the layers are compressed: every client reads gzip; zstd is smaller
+    #[arg(long, value_name = "gzip|zstd", default_value = "gzip", value_parser = compression)]
+    pub(crate) compression: Compression,
+    /// What the image is called in files [default: localhost/ and its path, with the generation as its tag]
+    #[arg(long, value_name = "NAME[:TAG]")]
+    pub(crate) name: Option<Reference>,
+    /// The generation of the store [default: the newest]
+    #[arg(long, value_name = "ID")]
+    pub(crate) generation: Option<String>,
+    /// Speak plain HTTP with registries that are not this machine
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct CompilerEnv {
     /// Architecture to compile for
     #[arg(long, value_name = "ARCH", default_value = "amd64")]
@@ -159,6 +206,30 @@ impl Gc {
         let keep = NonZeroUsize::new(self.keep as usize).unwrap_or(NonZeroUsize::MIN);
         Policy { keep, grace: self.grace }
     }
+}
+
+/// `linux/amd64`.
+fn platform(text: &str) -> Result<Arch, String> {
+    let arch = text.strip_prefix("linux/").ok_or("images are for `linux/amd64` and `linux/arm64`")?;
+    arch.parse().map_err(|error: UnknownArch| error.to_string())
+}
+
+fn compression(text: &str) -> Result<Compression, &'static str> {
+    match text {
+        "gzip" => Ok(Compression::Gzip),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err("`gzip` and `zstd` are known"),
+    }
+}
+
+/// The files in which credentials for registries may be, the first that has some counts.
+pub(crate) fn credential_files() -> Vec<PathBuf> {
+    if let Some(file) = env::var_os("REGISTRY_AUTH_FILE") {
+        return vec![file.into()];
+    }
+    let podman = absolute("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+    let docker = env::var_os("DOCKER_CONFIG").map_or_else(|| home().join(".docker"), PathBuf::from);
+    podman.into_iter().chain([docker.join("config.json")]).collect()
 }
 
 /// Where caches are.

@@ -4,6 +4,7 @@ mod build;
 mod catalog;
 mod compiler_env;
 mod gc;
+mod image;
 mod list;
 mod show;
 mod verify;
@@ -27,6 +28,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress, interrupt: &Interrupt) -> Resu
         Command::Catalog(options) => catalog::run(options),
         Command::Verify(options) => verify::run(options),
         Command::Gc(options) => gc::run(options),
+        Command::Image(options) => image::run(options, interrupt),
         Command::CompilerEnv(options) => compiler_env::run(options, progress, interrupt),
     }
 }

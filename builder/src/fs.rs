@@ -134,24 +134,45 @@ pub fn lock(path: &Path) -> Result<Option<File>, FsError> {
 /// # Errors
 /// [`FsError`]; then `path` is as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    write_atomic_with(
+        path,
+        |error| error,
+        |mut file| {
+            for part in faults::parts(bytes) {
+                faults::step().and_then(|()| file.write_all(part)).at("write", path)?;
+            }
+            Ok(())
+        },
+    )
+}
+
+/// [`write_atomic`] of what `fill` writes, piece by piece. `failed` makes its error of ours.
+///
+/// # Errors
+/// The first one; then `path` is as it was.
+pub fn write_atomic_with<E>(
+    path: &Path,
+    failed: impl Fn(FsError) -> E,
+    fill: impl FnOnce(&File) -> Result<(), E>,
+) -> Result<(), E> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let temporary = dir.join(format!("{TEMPORARY}{}-{number}", process::id()));
-    let written = write_synced(&temporary, bytes).and_then(|()| rename(&temporary, path));
+    let write = || {
+        let file = faults::step().and_then(|()| File::create_new(&temporary)).at("create", &temporary);
+        let file = file.map_err(&failed)?;
+        fill(&file)?;
+        let synced = faults::step().and_then(|()| file.sync_all()).at("write", path);
+        synced.and_then(|()| rename(&temporary, path)).map_err(&failed)
+    };
+    let written = write();
     if written.is_err() {
         // The error that matters is the first one.
         let _ = remove_file(&temporary);
     }
-    written.and_then(|()| sync_dir(dir))
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let mut file = faults::step().and_then(|()| File::create_new(path)).at("create", path)?;
-    for part in faults::parts(bytes) {
-        faults::step().and_then(|()| file.write_all(part)).at("write", path)?;
-    }
-    faults::step().and_then(|()| file.sync_all()).at("write", path)
+    written?;
+    sync_dir(dir).map_err(failed)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), FsError> {

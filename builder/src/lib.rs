@@ -29,6 +29,8 @@ pub mod plan;
 #[cfg(feature = "build")]
 pub mod process;
 #[cfg(feature = "build")]
+pub mod publish;
+#[cfg(feature = "build")]
 pub mod results;
 #[cfg(feature = "build")]
 pub mod sbom;

@@ -7,6 +7,9 @@ use kitbag_builder::build::BuildError;
 use kitbag_builder::cargo::CargoError;
 use kitbag_builder::engine::{EngineError, UnitError};
 use kitbag_builder::fs::FsError;
+use kitbag_builder::publish::PublishError;
+use kitbag_builder::publish::credentials::CredentialError;
+use kitbag_builder::publish::push::PushError;
 use kitbag_builder::store::StoreError;
 
 /// What an error is about; decides the exit code.
@@ -24,6 +27,8 @@ pub(crate) enum Kind {
     Store,
     /// This machine.
     Host,
+    /// A registry of somebody else's.
+    Registry,
     /// A signal.
     Interrupted,
 }
@@ -38,6 +43,7 @@ impl Kind {
             Self::Build => 4,
             Self::Store => 5,
             Self::Host => 6,
+            Self::Registry => 7,
             Self::Interrupted => 130,
         }
     }
@@ -82,6 +88,38 @@ impl CommandError {
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         Self::new(Kind::Store, error.to_string())
+    }
+}
+
+impl From<PublishError> for CommandError {
+    fn from(error: PublishError) -> Self {
+        let kind = match &error {
+            PublishError::NoPlatform { .. } | PublishError::SeveralPlatforms(_) => Kind::Usage,
+            PublishError::IsStore(_) | PublishError::NotAFile(_) => Kind::Usage,
+            PublishError::Layer { .. } | PublishError::Store(_) => Kind::Store,
+            PublishError::Busy(_) | PublishError::Fs(_) => Kind::Host,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<CredentialError> for CommandError {
+    fn from(error: CredentialError) -> Self {
+        Self::new(Kind::Host, error.to_string())
+    }
+}
+
+impl From<PushError> for CommandError {
+    fn from(error: PushError) -> Self {
+        let message = error.to_string();
+        match error {
+            PushError::Content(error) => error.into(),
+            PushError::Refused { registry, .. } => Self::new(Kind::Registry, message)
+                .hint(format!("log in with `docker login {registry}` or `podman login {registry}`")),
+            PushError::Unreachable { .. } => Self::new(Kind::Registry, message)
+                .hint("a registry without TLS that is not on this machine wants --insecure"),
+            PushError::Answer { .. } => Self::new(Kind::Registry, message),
+        }
     }
 }
 

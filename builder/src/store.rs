@@ -3,7 +3,7 @@
 
 #[cfg(feature = "build")]
 pub mod gc;
-mod index;
+pub(crate) mod index;
 #[cfg(feature = "build")]
 mod tool;
 mod verify;

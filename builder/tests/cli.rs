@@ -1,6 +1,7 @@
 //! The program as people run it: what it says, and its exit codes. Nothing here needs a network or a compiler.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,12 +12,18 @@ use tempfile::TempDir;
 
 /// Runs the program in a house of its own; gives exit code, standard output and standard error.
 fn run(house: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+    run_with(house, arguments, &[])
+}
+
+/// The same with more of an environment.
+fn run_with(house: &TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let home = house.path().to_str().expect("temporary paths are text");
     let output = Command::new(env!("CARGO_BIN_EXE_kitbag-builder"))
         .args(arguments)
         .env_clear()
         .env("HOME", home)
         .env("PATH", "/usr/bin:/bin")
+        .envs(environment.iter().copied())
         .output()
         .expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it says text").replace(home, "~");
@@ -121,6 +128,90 @@ fn a_lock_must_be_readable() {
         For more information, try '--help'.
         exit 2
         ");
+}
+
+#[test]
+fn an_image_needs_a_store_and_a_place() {
+    let house = house();
+    insta::assert_snapshot!(error_of(run(&house, &["image", "strace", "--to", "oci:out"])), @"
+        error: there is no store at `~/.local/share/kitbag/store`: make one with `kitbag-builder build --store ~/.local/share/kitbag/store`
+        exit 5
+        ");
+    insta::assert_snapshot!(error_of(run(&house, &["image", "strace", "--to", "tools/strace"])), @"
+        error: invalid value 'tools/strace' for '--to <DESTINATION>': `tools/strace` names no registry: write `HOST/tools/strace`, or for a file `oci:`, `oci-archive:` or `docker-archive:` and its path
+
+        For more information, try '--help'.
+        exit 2
+        ");
+    insta::assert_snapshot!(error_of(run(&house, &["image", "strace", "--to", "oci:out", "--platform", "amd64"])), @"
+        error: invalid value 'amd64' for '--platform <linux/ARCH>': images are for `linux/amd64` and `linux/arm64`
+
+        For more information, try '--help'.
+        exit 2
+        ");
+}
+
+/// A store in the house.
+fn store(house: &TempDir) -> String {
+    let dir = house.path().join("store");
+    write_store(&dir);
+    dir.to_str().expect("temporary paths are text").to_owned()
+}
+
+#[test]
+fn an_image_is_the_same_wherever_it_goes() {
+    let house = house();
+    let (store, home) = (store(&house), house.path().to_str().unwrap());
+    let [layout, archive, docker] =
+        ["oci:", "oci-archive:", "docker-archive:"].map(|kind| format!("{kind}{home}/{}", &kind[..4]));
+    let flags = ["--to", &layout, "--to", &archive, "--to", &docker];
+    let (code, printed, said) = run(&house, &[&["image", "strace", "--store", &store], &flags[..]].concat());
+    assert_eq!((code, said.as_str()), (0, ""));
+    let printed: Vec<_> = printed.lines().map(|line| line.rsplit_once(' ').unwrap()).collect();
+    let places: Vec<_> = printed.iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, ["oci:~/oci:", "oci-archive:~/oci-", "docker-archive:~/dock"]);
+    assert_eq!(printed[0].1, printed[1].1);
+    assert!(printed.iter().all(|(_, digest)| digest.starts_with("sha256:")), "{printed:?}");
+}
+
+#[test]
+fn a_helper_is_asked_for_credentials_and_its_secret_is_not_shown() {
+    let house = house();
+    let (store, home) = (store(&house), house.path().to_str().unwrap());
+    // Nobody listens there; what the helper says is read before.
+    let push = ["image", "strace", "--store", &store, "--to", "127.0.0.1:1/strace"];
+    fs::create_dir(house.path().join(".docker")).unwrap();
+    fs::write(house.path().join(".docker/config.json"), r#"{"credHelpers":{"127.0.0.1:1":"mine"}}"#).unwrap();
+    let told = |script: Option<&str>| {
+        if let Some(script) = script {
+            // Written by another process: a file that this one has open for writing can't be run.
+            let helper = format!("{home}/docker-credential-mine");
+            let write = "printf '#!/bin/sh\n%s\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+            assert!(Command::new("sh").args(["-c", write, "sh", script, &helper]).status().unwrap().success());
+        }
+        error_of(run_with(&house, &push, &[("PATH", &format!("{home}:/usr/bin:/bin"))]))
+    };
+    insta::assert_snapshot!(told(None), @"
+        error: `docker-credential-mine`, which `~/.docker/config.json` names for `127.0.0.1:1`, cannot be started: is it on `PATH`?
+        exit 6
+        ");
+    let fails = "echo its secret is hunter2; echo the key ring is locked >&2; exit 1";
+    insta::assert_snapshot!(told(Some(fails)), @"
+        error: `docker-credential-mine`, which `~/.docker/config.json` names for `127.0.0.1:1`, fails: the key ring is locked
+        exit 6
+        ");
+    insta::assert_snapshot!(told(Some("echo its secret is hunter2")), @"
+        error: `docker-credential-mine`, which `~/.docker/config.json` names for `127.0.0.1:1`, does not answer as helpers do
+        exit 6
+        ");
+    let answers = r#"[ "$1 $(cat)" = "get 127.0.0.1:1" ] && echo '{"Username":"u","Secret":"hunter2"}'"#;
+    let reached = told(Some(answers));
+    insta::assert_snapshot!(reached, @"
+        error: the registry at `127.0.0.1:1` does not answer: Connection refused (os error 111)
+        hint: a registry without TLS that is not on this machine wants --insecure
+        exit 7
+        ");
+    assert_eq!(told(Some("echo credentials not found in native keychain; exit 1")), reached, "then it is nobody");
 }
 
 #[test]

@@ -14,25 +14,25 @@ use serde::de::Error as _;
 use super::{StoreError, half_written};
 use crate::fs;
 
-pub(super) const LAYOUT: &str = "oci-layout";
-pub(super) const INDEX: &str = "index.json";
-pub(super) const BLOBS: &str = "blobs";
-pub(super) const SHA256: &str = "sha256";
+pub(crate) const LAYOUT: &str = "oci-layout";
+pub(crate) const INDEX: &str = "index.json";
+pub(crate) const BLOBS: &str = "blobs";
+pub(crate) const SHA256: &str = "sha256";
 /// Held by who writes; OCI clients don't look at it.
 pub(super) const LOCK: &str = ".lock";
 pub(super) const VERSION: &str = "1.0.0";
 /// Annotation by which clients find a manifest in a layout (image specification, "pre-defined annotation keys").
-pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The descriptors of an `index.json`, in their order.
-pub(super) struct Index {
-    pub(super) descriptors: Vec<Descriptor>,
+pub(crate) struct Index {
+    pub(crate) descriptors: Vec<Descriptor>,
 }
 
 impl Index {
     /// Descriptors of generations, oldest first.
     #[cfg(feature = "build")]
-    pub(super) fn generations(&self) -> impl DoubleEndedIterator<Item = &Descriptor> {
+    pub(crate) fn generations(&self) -> impl DoubleEndedIterator<Item = &Descriptor> {
         self.descriptors.iter().filter(|descriptor| is_generation(descriptor))
     }
 
@@ -68,7 +68,7 @@ fn is(descriptor: &Descriptor, artifact_type: &str) -> bool {
 }
 
 /// Reads the layout at `dir`.
-pub(super) fn read(dir: &Path) -> Result<Index, StoreError> {
+pub(crate) fn read(dir: &Path) -> Result<Index, StoreError> {
     let bytes = read_bytes(dir)?;
     let index: ImageIndex = parse(&dir.join(INDEX), &bytes)?;
     Ok(Index { descriptors: index.manifests().clone() })

@@ -58,6 +58,7 @@ impl StoreWriter {
     pub fn open_or_create(dir: &Path) -> Result<Self, StoreError> {
         create(dir)?;
         let lock = lock(dir)?;
+        fs::create_dir_all(&dir.join(BLOBS).join(SHA256)).map_err(StoreError::Fs)?;
         clean(dir).map_err(StoreError::Fs)?;
         initialize(dir).map_err(StoreError::Fs)?;
         let newest = match index::read(dir)?.generations().next_back() {
@@ -187,7 +188,7 @@ impl Newest {
 }
 
 /// Makes the directory, if it is a place where a store may be.
-fn create(dir: &Path) -> Result<(), StoreError> {
+pub(crate) fn create(dir: &Path) -> Result<(), StoreError> {
     if !dir.join(LAYOUT).exists() {
         match index::absent(dir) {
             // What an unfinished copy has brought is completed by building.
@@ -209,7 +210,6 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
 /// Removes the temporary files of writers that were stopped.
 fn clean(dir: &Path) -> Result<(), FsError> {
     let blobs = dir.join(BLOBS).join(SHA256);
-    fs::create_dir_all(&blobs)?;
     for dir in [dir, &blobs] {
         for name in fs::list(dir)?.iter().filter(|name| name.starts_with(fs::TEMPORARY)) {
             fs::remove_file(&dir.join(name))?;
@@ -218,24 +218,30 @@ fn clean(dir: &Path) -> Result<(), FsError> {
     Ok(())
 }
 
-/// The two files of a layout, where they are missing. `oci-layout` comes last: without it, nothing is there.
-fn initialize(dir: &Path) -> Result<(), FsError> {
-    for (name, bytes) in
-        [(INDEX, index_json(&[])), (LAYOUT, canonical::to_vec(&json!({ "imageLayoutVersion": VERSION })))]
-    {
+/// The directory of blobs and the two files of a layout, where they are missing. `oci-layout` comes last: without it,
+/// nothing is there. Gives the directory of blobs.
+pub(crate) fn initialize(dir: &Path) -> Result<PathBuf, FsError> {
+    let blobs = dir.join(BLOBS).join(SHA256);
+    fs::create_dir_all(&blobs)?;
+    for (name, bytes) in [(INDEX, index_json(&[])), (LAYOUT, layout_json())] {
         let path = dir.join(name);
         if fs::size(&path)?.is_none() {
             fs::write_atomic(&path, &bytes)?;
         }
     }
-    Ok(())
+    Ok(blobs)
 }
 
-fn write_if_new(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+/// The content of `oci-layout`.
+pub(crate) fn layout_json() -> Vec<u8> {
+    canonical::to_vec(&json!({ "imageLayoutVersion": VERSION }))
+}
+
+pub(crate) fn write_if_new(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     if fs::read(path).is_ok_and(|present| present == bytes) { Ok(()) } else { fs::write_atomic(path, bytes) }
 }
 
-pub(super) fn index_json(manifests: &[Value]) -> Vec<u8> {
+pub(crate) fn index_json(manifests: &[Value]) -> Vec<u8> {
     canonical::to_vec(&json!({ "schemaVersion": 2, "mediaType": MediaType::ImageIndex, "manifests": manifests }))
 }
 
