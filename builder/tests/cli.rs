@@ -1,5 +1,7 @@
 //! The program as people run it: what it says, and its exit codes. Nothing here needs a network or a compiler.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
