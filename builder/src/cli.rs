@@ -1,11 +1,11 @@
 //! The command line, and what of the environment stands behind its defaults.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, thread};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use kitbag_builder::publish::Destination;
 use kitbag_builder::store::gc::Policy;
 use kitbag_toolsets::platform::UnknownArch;
@@ -126,10 +126,23 @@ pub(crate) struct Gc {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("programs").args(["program_amd64", "program_arm64"]).multiple(true))]
 pub(crate) struct Image {
     /// Tools and sets, divided by `/`, as in the path of an image: `strace/tcpdump`
-    #[arg(value_name = "TOOL[/TOOL...]")]
-    pub(crate) path: ImagePath,
+    #[arg(value_name = "TOOL[/TOOL...]", required_unless_present = "server")]
+    pub(crate) path: Option<ImagePath>,
+    /// The registry's own image instead: its program, and the store to serve
+    #[arg(long, conflicts_with_all = ["path", "generation"], requires = "programs")]
+    pub(crate) server: bool,
+    /// `kitbag-registry` for linux/amd64
+    #[arg(long, value_name = "FILE", requires = "server")]
+    program_amd64: Option<PathBuf>,
+    /// `kitbag-registry` for linux/arm64
+    #[arg(long, value_name = "FILE", requires = "server")]
+    program_arm64: Option<PathBuf>,
+    /// Give the registry on each platform the layers of all platforms, for nodes that are not its own
+    #[arg(long, requires = "server")]
+    pub(crate) all_layers: bool,
     #[command(flatten)]
     pub(crate) store: StoreOption,
     /// Where the image goes; may be given several times
@@ -141,7 +154,8 @@ pub(crate) struct Image {
     /// How the layers are compressed: every client reads gzip; zstd is smaller
     #[arg(long, value_name = "gzip|zstd", default_value = "gzip", value_parser = compression)]
     pub(crate) compression: Compression,
-    /// What the image is called in files [default: localhost/ and its path, with the generation as its tag]
+    /// What the image is called in files [default: localhost/ and its path, or localhost/kitbag-registry, with the
+    /// generation as its tag]
     #[arg(long, value_name = "NAME[:TAG]")]
     pub(crate) name: Option<Reference>,
     /// The generation of the store [default: the newest]
@@ -197,6 +211,14 @@ impl Build {
     /// Builds at a time.
     pub(crate) fn jobs(&self) -> usize {
         self.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
+impl Image {
+    /// The registry's programs that were named.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (Arch, &Path)> {
+        let named = [(Arch::Amd64, &self.program_amd64), (Arch::Arm64, &self.program_arm64)];
+        named.into_iter().filter_map(|(arch, program)| Some((arch, program.as_deref()?)))
     }
 }
 

@@ -35,6 +35,8 @@ pub mod results;
 #[cfg(feature = "build")]
 pub mod sbom;
 #[cfg(feature = "build")]
+pub mod server;
+#[cfg(feature = "build")]
 pub mod sources;
 pub mod store;
 #[cfg(feature = "build")]

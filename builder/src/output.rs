@@ -10,6 +10,7 @@ use kitbag_builder::fs::FsError;
 use kitbag_builder::publish::PublishError;
 use kitbag_builder::publish::credentials::CredentialError;
 use kitbag_builder::publish::push::PushError;
+use kitbag_builder::server::ServerError;
 use kitbag_builder::store::StoreError;
 
 /// What an error is about; decides the exit code.
@@ -100,6 +101,22 @@ impl From<PublishError> for CommandError {
             PublishError::Busy(_) | PublishError::Fs(_) => Kind::Host,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<ServerError> for CommandError {
+    fn from(error: ServerError) -> Self {
+        let kind = match &error {
+            ServerError::Program { .. } | ServerError::NotAProgram(_) => Kind::Usage,
+            ServerError::NoBase(_) | ServerError::Store(_) | ServerError::Layer(_) => Kind::Store,
+        };
+        let message = error.to_string();
+        match kind {
+            Kind::Usage => {
+                Self::new(kind, message).hint("`cargo xtask release` builds the programs that go into images")
+            }
+            _ => Self::new(kind, message),
+        }
     }
 }
 

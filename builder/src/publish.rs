@@ -72,4 +72,4 @@ fn platforms(archs: &[Arch]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

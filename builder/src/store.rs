@@ -5,6 +5,8 @@
 pub mod gc;
 pub(crate) mod index;
 #[cfg(feature = "build")]
+pub mod part;
+#[cfg(feature = "build")]
 mod tool;
 mod verify;
 #[cfg(feature = "build")]
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kitbag_toolsets::generation::{BlobRef, GenerationError};
-use kitbag_toolsets::{Generation, ToolRecord, canonical};
+use kitbag_toolsets::{Arch, Generation, ToolRecord, canonical};
 use oci_spec::image::Digest;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
@@ -91,6 +93,17 @@ pub enum StoreError {
     /// A blob whose bytes are not those that its name promises.
     #[error("blob `{}` is damaged: its content has another hash than its name; run `kitbag-builder verify`", .0.display())]
     Damaged(PathBuf),
+    /// Not a whole store: what one needs to serve nodes of one platform.
+    #[error(
+        "the store at `{}` has layers for linux/{arch} only: it can be served, not written to; name another one",
+        dir.display()
+    )]
+    Part {
+        /// The store.
+        dir: PathBuf,
+        /// What it has layers for.
+        arch: Arch,
+    },
     /// Another process writes to the store.
     #[error("another builder is writing to the store at `{}`: wait until it has ended", .0.display())]
     Locked(PathBuf),
@@ -123,10 +136,17 @@ impl Store {
 
     fn read(dir: &Path, known: &[Arc<Generation>]) -> Result<Self, StoreError> {
         let mut generations = Vec::new();
-        for digest in index::read_generations(dir)?.into_iter().rev() {
+        let (digests, platform) = index::read_generations(dir)?;
+        for digest in digests.into_iter().rev() {
             let generation = match known.iter().find(|generation| *generation.digest() == digest) {
                 Some(generation) => Arc::clone(generation),
-                None => Arc::new(read_generation(dir, &digest)?.0),
+                None => {
+                    let generation = read_generation(dir, &digest)?.0;
+                    Arc::new(match platform {
+                        Some(arch) => generation.with_layers_for(arch),
+                        None => generation,
+                    })
+                }
             };
             generations.push(generation);
         }
@@ -136,6 +156,9 @@ impl Store {
         let lengths = Lengths::of(dir).map_err(StoreError::Fs)?;
         let mut checked: HashSet<&BlobRef> = known.iter().flat_map(|generation| generation.layers()).collect();
         for record in generations.iter().flat_map(|generation| generation.records()) {
+            if platform.is_some_and(|arch| record.architecture != arch) {
+                continue;
+            }
             for blob in [&record.gzip, &record.zstd] {
                 if checked.insert(blob) {
                     lengths.check(record, blob)?;

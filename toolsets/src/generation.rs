@@ -100,6 +100,7 @@ pub struct Generation {
     base: BTreeMap<Arch, Arc<Layer>>,
     tools: BTreeMap<Name, BTreeMap<Arch, Arc<Layer>>>,
     names: NameIndex,
+    at_hand: Option<Arch>,
 }
 
 /// Why bytes are not a generation.
@@ -162,6 +163,7 @@ impl Generation {
             base: BTreeMap::new(),
             tools: BTreeMap::new(),
             names: NameIndex::new(),
+            at_hand: None,
         };
         for record in records {
             generation.add(record)?;
@@ -215,9 +217,18 @@ impl Generation {
         self.base.values().chain(self.tools.values().flat_map(BTreeMap::values)).map(|layer| &layer.record)
     }
 
-    /// Every layer, in both forms. Records may share one, which then comes more than once.
+    /// The layers that go with it, in both forms: those of all platforms, unless [`Self::with_layers_for`] has said
+    /// otherwise. Records may share one, which then comes more than once.
     pub fn layers(&self) -> impl Iterator<Item = &BlobRef> {
-        self.records().flat_map(|record| [&record.gzip, &record.zstd])
+        let at_hand = |record: &&ToolRecord| self.at_hand.is_none_or(|arch| record.architecture == arch);
+        self.records().filter(at_hand).flat_map(|record| [&record.gzip, &record.zstd])
+    }
+
+    /// The same generation in a place that has the layers of one platform only. What is composed stays as it is.
+    #[must_use]
+    pub fn with_layers_for(mut self, arch: Arch) -> Self {
+        self.at_hand = Some(arch);
+        self
     }
 
     /// What names mean in it.

@@ -1,15 +1,19 @@
 //! `image`: an image as files, or pushed to a registry, with no registry of ours running.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kitbag_builder::fs;
 use kitbag_builder::process::Interrupt;
 use kitbag_builder::publish::push::{Options, Pushed, push};
 use kitbag_builder::publish::{Content, Destination, credentials, write_archive, write_docker_archive, write_layout};
+use kitbag_builder::server::{self, Parts};
 use kitbag_builder::store::Store;
-use kitbag_toolsets::{Generation, ImagePath};
+use kitbag_toolsets::{Arch, Generation, ImagePath};
 use oci_spec::distribution::Reference;
 
 use crate::cli::{self, Image};
@@ -17,20 +21,24 @@ use crate::output::{CommandError, Kind, size};
 
 /// The pause before something is pushed again that did not get through.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The last part of the name of the registry's own image.
+const SERVER: &str = "kitbag-registry";
 /// How often a push looks for a signal.
 const SIGNALS: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(options: &Image, interrupt: &Interrupt) -> Result<ExitCode, CommandError> {
     let store = Store::open(&options.store.dir())?;
     let generation = generation(&store, options.generation.as_deref())?;
-    let content = tools(&options.path, generation, &store, options)?;
+    let (name, content) = match &options.path {
+        Some(path) => (path.to_string(), tools(path, generation, &store, options)?),
+        None => (SERVER.to_owned(), registry(&store, options)?),
+    };
     let content = match options.platform {
         Some(arch) => content.only(arch)?,
         None => content,
     };
-    let name = options.name.clone().unwrap_or_else(|| {
-        Reference::with_tag("localhost".to_owned(), options.path.to_string(), generation.id().to_string())
-    });
+    let tag = generation.id().to_string();
+    let name = options.name.clone().unwrap_or_else(|| Reference::with_tag("localhost".to_owned(), name, tag));
     for destination in &options.to {
         let digest = write(&content, &name, destination, options, interrupt)?;
         // Whoever reads this may have read enough.
@@ -50,6 +58,14 @@ fn tools(path: &ImagePath, generation: &Generation, store: &Store, options: &Ima
     })?;
     let image = generation.compose(&set).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     Ok(Content::of(&image, options.compression, store))
+}
+
+/// The registry's own image.
+fn registry(store: &Store, options: &Image) -> Result<Content, CommandError> {
+    let read = |(arch, file): (Arch, &Path)| fs::read(file).map(|program| (arch, program));
+    let programs: BTreeMap<Arch, Vec<u8>> = options.programs().map(read).collect::<Result<_, _>>()?;
+    let (all_layers, compression) = (options.all_layers, options.compression);
+    Ok(server::image(Parts { store, programs: &programs, all_layers, compression })?)
 }
 
 fn generation<'a>(store: &'a Store, id: Option<&str>) -> Result<&'a Arc<Generation>, CommandError> {

@@ -19,6 +19,7 @@ const BASE: u64 = 0x40_0000;
 const EXEC: u16 = 2;
 const DYN: u16 = 3;
 const X86_64: u16 = 62;
+const AARCH64: u16 = 183;
 const PROGBITS: u32 = 1;
 const SYMTAB: u32 = 2;
 const STRTAB: u32 = 3;
@@ -35,6 +36,15 @@ fn sample() -> Sample {
         text: b"code",
         entry: BASE,
     }
+}
+
+/// A program that passes, for other tests.
+pub(crate) fn program(arch: Arch) -> Vec<u8> {
+    let machine = match arch {
+        Arch::Amd64 => X86_64,
+        Arch::Arm64 => AARCH64,
+    };
+    Sample { machine, ..sample() }.bytes()
 }
 
 impl Sample {

@@ -13,7 +13,7 @@ use crate::layer::Tree;
 use crate::store::{Store, StoreWriter, ToolParts};
 
 /// A store of a base layer and two tools, for both platforms.
-pub(super) fn store() -> (TempDir, Store) {
+pub(crate) fn store() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = StoreWriter::open_or_create(dir.path()).unwrap();
     let mut tools = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn store() -> (TempDir, Store) {
     (dir, store)
 }
 
-pub(super) fn image(store: &Store, path: &str) -> kitbag_toolsets::Image {
+pub(crate) fn image(store: &Store, path: &str) -> kitbag_toolsets::Image {
     let generation: &Generation = &store.generations()[0];
     generation.compose(&generation.resolve(&path.parse().unwrap()).unwrap()).unwrap()
 }

@@ -76,7 +76,7 @@ struct Plan {
 /// # Errors
 /// [`StoreError`]: a builder is writing to the store, or what is kept is damaged. Then nothing is removed.
 pub fn collect(dir: &Path, policy: Policy, now: SystemTime) -> Result<Collection, StoreError> {
-    index::read(dir)?;
+    index::read_whole(dir)?;
     let _lock = writer::lock(dir)?;
     let plan = Plan::new(dir, policy, now)?;
     plan.carry_out(dir, now).map_err(StoreError::Fs)?;
@@ -93,7 +93,7 @@ pub fn plan(dir: &Path, policy: Policy, now: SystemTime) -> Result<Collection, S
 
 impl Plan {
     fn new(dir: &Path, policy: Policy, now: SystemTime) -> Result<Self, StoreError> {
-        let index = index::read(dir)?;
+        let index = index::read_whole(dir)?;
         let generations: Vec<&Descriptor> = index.generations().collect();
         let (dropped, kept) = generations.split_at(generations.len().saturating_sub(policy.keep.get()));
         let stays = |descriptor: &&Descriptor| !dropped.contains(descriptor);

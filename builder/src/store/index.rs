@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use kitbag_toolsets::ToolRecord;
 #[cfg(feature = "build")]
 use kitbag_toolsets::generation::TOOL_TYPE;
 use kitbag_toolsets::generation::{GENERATION_TYPE, TOOL_ANNOTATION};
+use kitbag_toolsets::{Arch, ToolRecord};
 use oci_spec::image::{Descriptor, Digest, ImageIndex, MediaType, OciLayout};
 use serde::Deserialize;
 use serde::de::Error as _;
@@ -24,9 +24,15 @@ pub(super) const VERSION: &str = "1.0.0";
 /// Annotation by which clients find a manifest in a layout (image specification, "pre-defined annotation keys").
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// Annotation of an `index.json`: the only platform (`amd64`) whose layers are there. It makes a part of a store, which
+/// composes and names the same images as the whole.
+pub(super) const PLATFORM: &str = "dev.kitbag.platform";
+
 /// The descriptors of an `index.json`, in their order.
 pub(crate) struct Index {
     pub(crate) descriptors: Vec<Descriptor>,
+    /// The only platform whose layers are there; none for a whole store.
+    pub(super) platform: Option<Arch>,
 }
 
 impl Index {
@@ -70,17 +76,46 @@ fn is(descriptor: &Descriptor, artifact_type: &str) -> bool {
 /// Reads the layout at `dir`.
 pub(crate) fn read(dir: &Path) -> Result<Index, StoreError> {
     let bytes = read_bytes(dir)?;
-    let index: ImageIndex = parse(&dir.join(INDEX), &bytes)?;
-    Ok(Index { descriptors: index.manifests().clone() })
+    let path = dir.join(INDEX);
+    let index: ImageIndex = parse(&path, &bytes)?;
+    let platform = index.annotations().as_ref().and_then(|annotations| annotations.get(PLATFORM));
+    let platform = platform.map(|name| platform_named(&path, name)).transpose()?;
+    Ok(Index { descriptors: index.manifests().clone(), platform })
 }
 
-/// The digests of the generations of the layout at `dir`, oldest first. Of all the tools beside them nothing is kept:
-/// there may be thousands, and who serves the store waits for this.
-pub(super) fn read_generations(dir: &Path) -> Result<Vec<Digest>, StoreError> {
+/// Reads the layout at `dir` for who will change it.
+///
+/// # Errors
+/// [`StoreError::Part`]; and as for [`read`].
+#[cfg(feature = "build")]
+pub(super) fn read_whole(dir: &Path) -> Result<Index, StoreError> {
+    match read(dir)? {
+        Index { platform: Some(arch), .. } => Err(StoreError::Part { dir: dir.to_owned(), arch }),
+        index => Ok(index),
+    }
+}
+
+fn platform_named(path: &Path, name: &str) -> Result<Arch, StoreError> {
+    name.parse().map_err(|error| {
+        let source = serde_json::Error::custom(format!("annotation `{PLATFORM}`: {error}"));
+        StoreError::UnreadableJson { path: path.to_owned(), source }
+    })
+}
+
+/// The digests of the generations of the layout at `dir`, oldest first, and the only platform whose layers are there. Of
+/// all the tools beside them nothing is kept: there may be thousands, and who serves the store waits for this.
+pub(super) fn read_generations(dir: &Path) -> Result<(Vec<Digest>, Option<Arch>), StoreError> {
     #[derive(Deserialize)]
     struct Layout<'a> {
         #[serde(borrow)]
         manifests: Vec<Member<'a>>,
+        #[serde(default)]
+        annotations: Annotations,
+    }
+    #[derive(Default, Deserialize)]
+    struct Annotations {
+        #[serde(rename = "dev.kitbag.platform")]
+        platform: Option<String>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -96,7 +131,9 @@ pub(super) fn read_generations(dir: &Path) -> Result<Vec<Digest>, StoreError> {
     let generations = layout.manifests.iter().filter(|member| member.artifact_type.as_deref() == Some(GENERATION_TYPE));
     let digest =
         |member: &Member<'_>| member.digest.parse().map_err(|error| unreadable(serde_json::Error::custom(error)));
-    generations.map(digest).collect()
+    let digests = generations.map(digest).collect::<Result<_, _>>()?;
+    let platform = layout.annotations.platform.map(|name| platform_named(&path, &name)).transpose()?;
+    Ok((digests, platform))
 }
 
 /// The index of the layout at `dir`, if it is one.

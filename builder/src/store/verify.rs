@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use kitbag_toolsets::generation::BlobRef;
-use kitbag_toolsets::{ToolRecord, canonical};
+use kitbag_toolsets::{Arch, ToolRecord, canonical};
 use oci_spec::image::{Descriptor, Digest, DigestAlgorithm, ImageIndex, ImageManifest, MediaType};
 
 use super::{StoreError, blob_path, index};
@@ -62,7 +62,8 @@ pub enum FaultKind {
 /// [`StoreError`] when there is no index to begin with; all else is a [`Fault`].
 pub fn verify(dir: &Path) -> Result<Verification, StoreError> {
     let index = index::read(dir)?;
-    let mut walk = Walk { dir, seen: BTreeSet::new(), queue: VecDeque::new(), found: Verification::default() };
+    let (seen, queue) = (BTreeSet::new(), VecDeque::new());
+    let mut walk = Walk { dir, platform: index.platform, seen, queue, found: Verification::default() };
     // One after the other: generations come first, and know more of their tools than the descriptors after them.
     for descriptor in &index.descriptors {
         walk.enter(descriptor, name(descriptor));
@@ -76,6 +77,8 @@ pub fn verify(dir: &Path) -> Result<Verification, StoreError> {
 
 struct Walk<'a> {
     dir: &'a Path,
+    /// The only platform whose tools are there.
+    platform: Option<Arch>,
     /// Digests that were entered already.
     seen: BTreeSet<String>,
     /// Blobs to look at, each with what it is.
@@ -130,6 +133,9 @@ impl Walk<'_> {
                 let index: ImageIndex = serde_json::from_slice(bytes).map_err(FaultKind::Document)?;
                 for member in index.manifests() {
                     if let Some(record) = index::record(member) {
+                        if self.platform.is_some_and(|arch| record.architecture != arch) {
+                            continue;
+                        }
                         self.enter(&layer(MediaType::ImageLayerGzip, &record.gzip), subject(&record));
                         self.enter(&layer(MediaType::ImageLayerZstd, &record.zstd), subject(&record));
                     }

@@ -61,7 +61,7 @@ impl StoreWriter {
         fs::create_dir_all(&dir.join(BLOBS).join(SHA256)).map_err(StoreError::Fs)?;
         clean(dir).map_err(StoreError::Fs)?;
         initialize(dir).map_err(StoreError::Fs)?;
-        let newest = match index::read(dir)?.generations().next_back() {
+        let newest = match index::read_whole(dir)?.generations().next_back() {
             None => None,
             Some(descriptor) => Some(Newest::read(dir, descriptor.digest())?),
         };
