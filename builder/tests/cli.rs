@@ -192,15 +192,15 @@ fn a_helper_is_asked_for_credentials_and_its_secret_is_not_shown() {
         error_of(run_with(&house, &push, &[("PATH", &format!("{home}:/usr/bin:/bin"))]))
     };
     insta::assert_snapshot!(told(None), @"
-        error: `docker-credential-mine`, which `~/.docker/config.json` names for `127.0.0.1:1`, cannot be started: is it on `PATH`?
+        error: `docker-credential-mine`, which `~/.docker/config.json` names for `127.0.0.1:1`, cannot be asked: is it on `PATH`?
         exit 6
         ");
-    let fails = "echo its secret is hunter2; echo the key ring is locked >&2; exit 1";
+    let fails = "cat >/dev/null; echo its secret is hunter2; echo the key ring is locked >&2; exit 1";
     insta::assert_snapshot!(told(Some(fails)), @"
         error: `docker-credential-mine`, which `~/.docker/config.json` names for `127.0.0.1:1`, fails: the key ring is locked
         exit 6
         ");
-    insta::assert_snapshot!(told(Some("echo its secret is hunter2")), @"
+    insta::assert_snapshot!(told(Some("cat >/dev/null; echo its secret is hunter2")), @"
         error: `docker-credential-mine`, which `~/.docker/config.json` names for `127.0.0.1:1`, does not answer as helpers do
         exit 6
         ");
@@ -211,7 +211,11 @@ fn a_helper_is_asked_for_credentials_and_its_secret_is_not_shown() {
         hint: a registry without TLS that is not on this machine wants --insecure
         exit 7
         ");
-    assert_eq!(told(Some("echo credentials not found in native keychain; exit 1")), reached, "then it is nobody");
+    assert_eq!(
+        told(Some("cat >/dev/null; echo credentials not found in native keychain; exit 1")),
+        reached,
+        "then it is nobody"
+    );
 }
 
 #[test]

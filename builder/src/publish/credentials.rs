@@ -102,7 +102,7 @@ fn in_file(file: &Path, bytes: &[u8], repository: &Reference) -> Result<Option<R
                 let said = stderr.lines().next().unwrap_or_default().trim();
                 return Err(helper(format!("fails: {}", if said.is_empty() { "it does not say why" } else { said })));
             }
-            Err(E::HelperCommunicationError) => return Err(helper("cannot be started: is it on `PATH`?".to_owned())),
+            Err(E::HelperCommunicationError) => return Err(helper("cannot be asked: is it on `PATH`?".to_owned())),
             Err(E::MalformedHelperResponse) => return Err(helper("does not answer as helpers do".to_owned())),
             Err(E::CredentialDecodingError) => return Err(entry("`auth` is not the base64 of `USER:PASSWORD`")),
             Err(E::CredentialMismatchError) => return Err(entry("`auth` is not what `username` and `password` say")),
