@@ -158,6 +158,12 @@ impl Tree {
         }
     }
 
+    /// Packs the same tar as gzip alone, for archives that are no layer.
+    #[must_use]
+    pub fn pack_gzip(&self, source_date: i64) -> Blob {
+        Blob::new(compress::gzip(&archive::write(&self.with_parents(), source_date)))
+    }
+
     fn add(&mut self, path: &str, entry: Entry) -> Result<(), LayerError> {
         if let Some(reason) = fault(path, &entry) {
             return Err(LayerError::Path { path: path.to_owned(), reason });

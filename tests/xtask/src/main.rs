@@ -1,10 +1,12 @@
-//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `torture`, `release`, `down`. Each does all the set-up that it needs.
+//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `torture`, `release`,
+//! `dist`, `down`. Each does all the set-up that it needs.
 
 #![forbid(unsafe_code)]
 
 mod bench;
 mod check;
 mod demo;
+mod dist;
 mod http;
 mod progress;
 mod release;
@@ -55,6 +57,8 @@ enum Task {
     },
     /// kitbag's own programs as they ship: static, small, for amd64 and arm64
     Release,
+    /// What a release publishes: archives, checksums, a krew manifest, completions, the manual, the registry's image
+    Dist(dist::Options),
     /// Check the dependencies against the advisories that are published (needs the internet)
     Advisories,
 }
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Task::Bench { parts, json } => bench::run(&parts, &json),
         Task::Torture { seconds } => torture::run(std::time::Duration::from_secs(seconds)),
         Task::Release => release::run(),
+        Task::Dist(options) => dist::run(&options),
         Task::Advisories => check::advisories(),
     };
     match result {
