@@ -6,6 +6,7 @@
 mod buildah;
 mod containerd;
 mod crane;
+mod files;
 mod layout;
 mod oras;
 mod regctl;
@@ -23,6 +24,7 @@ use world::World;
 type Test = suite::Test<World>;
 
 fn main() -> ExitCode {
-    let suites = [skopeo::TESTS, buildah::TESTS, crane::TESTS, regctl::TESTS, oras::TESTS, containerd::TESTS];
+    let suites =
+        [skopeo::TESTS, buildah::TESTS, crane::TESTS, regctl::TESTS, oras::TESTS, containerd::TESTS, files::TESTS];
     suite::run(&suites, &[], World::start, |_| Ok(()))
 }

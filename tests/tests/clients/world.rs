@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) clients: Clients,
     /// The Kubernetes programs, one of which asks a CRI to pull.
     pub(crate) kubernetes: PathBuf,
+    /// `kitbag-builder`.
+    pub(crate) builder: PathBuf,
     /// Debian's containerd.
     pub(crate) containerd_1: Containerd,
     /// containerd 2.
@@ -66,7 +68,17 @@ impl World {
         let containerd_1 = Containerd::start(&ctr("containerd"), &ctr("ctr"), &dir.path().join("containerd-1"), CHUNK)?;
         let containerd_2 =
             Containerd::start(&clients.containerd, &clients.ctr, &dir.path().join("containerd-2"), CHUNK)?;
-        Ok(Self { stock, clients, kubernetes, containerd_1, containerd_2, registry, home, _dir: dir })
+        Ok(Self {
+            stock,
+            clients,
+            kubernetes,
+            builder: programs.builder,
+            containerd_1,
+            containerd_2,
+            registry,
+            home,
+            _dir: dir,
+        })
     }
 
     /// `host:port` of the registry.
