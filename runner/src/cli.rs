@@ -1,5 +1,6 @@
 //! The command line, and the one place where errors become text and exit codes.
 
+pub(crate) mod cluster;
 pub(crate) mod common;
 pub(crate) mod debug;
 mod others;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+pub(crate) use cluster::{Install, Policy, Uninstall};
 pub(crate) use common::{Common, Whose};
 pub(crate) use debug::Debug;
 pub(crate) use others::{Attach, Complete, Completion, End, List, Man, Needs, Rbac, Shell, Tools};
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     Needs(Needs),
     Rbac(Rbac),
     Tools(Tools),
+    Install(Install),
+    Uninstall(Uninstall),
+    Policy(Policy),
     Completion(Completion),
     Man(Man),
     #[command(name = "__complete", hide = true, disable_help_flag = true)]
@@ -92,6 +97,9 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Attach(arguments) => commands::attach::run(&arguments).await,
         Command::End(arguments) => commands::end::run(&arguments).await,
         Command::Rbac(arguments) => commands::rbac::run(&arguments),
+        Command::Install(arguments) => commands::install::run(&arguments).await,
+        Command::Uninstall(arguments) => commands::uninstall::run(&arguments).await,
+        Command::Policy(arguments) => commands::policy::run(&arguments),
     }
 }
 
@@ -130,6 +138,9 @@ impl Command {
             Self::Needs(_)
             | Self::Rbac(_)
             | Self::Tools(_)
+            | Self::Install(_)
+            | Self::Uninstall(_)
+            | Self::Policy(_)
             | Self::Completion(_)
             | Self::Man(_)
             | Self::Complete(_) => Ok(()),

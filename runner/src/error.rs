@@ -9,6 +9,7 @@ use crate::cli::UsageError;
 use crate::discovery::DiscoveryError;
 use crate::found::FoundError;
 use crate::image::ImageError;
+use crate::install::InstallError;
 use crate::refusal::Refusal;
 use crate::sentences::Short;
 use crate::session::SessionError;
@@ -46,6 +47,9 @@ pub enum Error {
     /// The API server did not answer, or not in a way that makes sense.
     #[error("the cluster does not answer: {0}")]
     Unreachable(String),
+    /// The registries could not be put into the cluster, or taken out of it.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// The container did not start.
     #[error(transparent)]
     Wait(#[from] WaitError),
@@ -194,6 +198,7 @@ impl Error {
             Self::Access(error) => error.kind(),
             Self::Refused(refusal) => refusal.kind(),
             Self::Unreachable(_) => Kind::Cluster,
+            Self::Install(error) => error.kind(),
             Self::Wait(error) => error.kind(),
             Self::Short(_) => Kind::Policy,
             Self::Found(error) => error.kind(),
@@ -216,6 +221,7 @@ impl Error {
             Self::Found(error) => error.hint(),
             Self::Refused(refusal) => refusal.hint(),
             Self::Unreachable(_) => Some("check the cluster's address: `kubectl config view --minify`".to_owned()),
+            Self::Install(error) => error.hint(),
             Self::Wait(error) => error.hint(),
             Self::Short(error) => error.hint(),
             Self::Session(error) => error.hint(),

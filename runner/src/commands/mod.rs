@@ -4,11 +4,14 @@ pub(crate) mod attach;
 pub(crate) mod completion;
 pub(crate) mod debug;
 pub(crate) mod end;
+pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod needs;
+pub(crate) mod policy;
 pub(crate) mod rbac;
 pub(crate) mod tools;
+pub(crate) mod uninstall;
 
 use std::io::{self, IsTerminal as _, Write as _};
 

@@ -1,0 +1,27 @@
+//! A registry on each node, and its discovery: put into a cluster and taken out of it again.
+//!
+//! What is put there is [`objects`], the same as under `registry/deploy`; [`diff`], [`rollout`] and [`permissions`] are
+//! functions of values; [`apply`], [`wait`] and [`remove`] ask the API server.
+
+pub mod apply;
+pub mod catalog;
+pub mod diff;
+pub mod error;
+pub mod objects;
+pub mod permissions;
+pub mod remove;
+pub mod rollout;
+pub mod wait;
+
+pub use apply::Outcome;
+pub use error::InstallError;
+pub use objects::{Object, Objects, Settings};
+
+/// Who owns the fields that are applied.
+pub const FIELD_MANAGER: &str = "kubectl-kitbag";
+/// The label that says who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The namespace where nothing else is said.
+pub const NAMESPACE: &str = "kitbag";
+/// The port where nothing else is said.
+pub const PORT: u16 = 5050;

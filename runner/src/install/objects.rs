@@ -1,0 +1,184 @@
+//! The objects of `registry/deploy`, filled in: edits of values, not of text.
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{ConfigMap, EnvVar, LocalObjectReference, Namespace, PodSpec};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::core::{ApiResource, ObjectMeta};
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{FIELD_MANAGER, InstallError, MANAGED_BY};
+
+/// Where discovery is: in a namespace that every cluster has for what everybody may know.
+pub const PUBLIC: &str = "kube-public";
+/// The ConfigMap, its Role and its RoleBinding.
+pub const DISCOVERY: &str = "kitbag";
+/// The DaemonSet.
+pub const REGISTRY: &str = "registry";
+/// The annotation of the ConfigMap that names the namespace of the registries.
+pub const INSTALLED_IN: &str = "dev.kitbag.namespace";
+/// The container's setting for the address.
+const LISTEN: &str = "KITBAG_LISTEN";
+
+/// What differs between clusters.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// The registry's image, by digest where it is not preloaded.
+    pub image: &'a str,
+    /// The namespace of the registries.
+    pub namespace: &'a str,
+    /// The port on each node's loopback.
+    pub port: u16,
+    /// A Secret of the namespace to pull the image with.
+    pub pull_secret: Option<&'a str>,
+    /// The id of the generation that the image serves.
+    pub generation: &'a str,
+    /// The document from which the plugin composes.
+    pub catalog: &'a str,
+}
+
+/// All that is put into a cluster, in the order in which it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objects {
+    /// The namespace of the registries.
+    pub namespace: Namespace,
+    /// The registry on each node.
+    pub registry: DaemonSet,
+    /// What tells the plugin of them.
+    pub discovery: ConfigMap,
+    /// What lets somebody read it.
+    pub role: Role,
+    /// What lets everybody read it.
+    pub binding: RoleBinding,
+}
+
+/// An object as it is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its kind, and the path of its API.
+    pub resource: ApiResource,
+    /// Its namespace, if it has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// All of it.
+    pub body: Value,
+}
+
+impl Objects {
+    /// The objects for a cluster.
+    ///
+    /// # Errors
+    /// [`InstallError::Embedded`], which tests rule out.
+    pub fn new(settings: &Settings<'_>) -> Result<Self, InstallError> {
+        let mut objects = Self::embedded()?;
+        objects.namespace.metadata.name = Some(settings.namespace.to_owned());
+        let registry = &mut objects.registry;
+        registry.metadata.namespace = Some(settings.namespace.to_owned());
+        if let Some(spec) = registry.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
+            fill(spec, settings);
+        }
+        let data = [
+            ("registry", address(settings.port)),
+            ("generation", settings.generation.to_owned()),
+            ("catalog.json", settings.catalog.to_owned()),
+        ];
+        objects.discovery.data = Some(data.map(|(key, value)| (key.to_owned(), value)).into());
+        objects.discovery.annotations_mut().insert(INSTALLED_IN.to_owned(), settings.namespace.to_owned());
+        for metadata in objects.all_metadata() {
+            metadata.labels.get_or_insert_default().insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
+        }
+        Ok(objects)
+    }
+
+    /// As `registry/deploy` has them.
+    fn embedded() -> Result<Self, InstallError> {
+        macro_rules! deploy {
+            ($path:literal) => {
+                read($path, include_str!(concat!("../../../registry/deploy/", $path)))
+            };
+        }
+        Ok(Self {
+            namespace: deploy!("node/namespace.yaml")?,
+            registry: deploy!("node/daemonset.yaml")?,
+            discovery: deploy!("discovery/configmap.yaml")?,
+            role: deploy!("discovery/role.yaml")?,
+            binding: deploy!("discovery/rolebinding.yaml")?,
+        })
+    }
+
+    fn all_metadata(&mut self) -> [&mut ObjectMeta; 5] {
+        [
+            &mut self.namespace.metadata,
+            &mut self.registry.metadata,
+            &mut self.discovery.metadata,
+            &mut self.role.metadata,
+            &mut self.binding.metadata,
+        ]
+    }
+
+    /// The namespace is somebody else's: it gets what the registries need of it, and stays theirs.
+    pub fn keep_namespace(&mut self) {
+        self.namespace.metadata.labels.get_or_insert_default().retain(|label, _| label.starts_with("pod-security."));
+    }
+
+    /// What has to be there before the registries answer.
+    #[must_use]
+    pub fn first(&self) -> [Object; 2] {
+        [object(&self.namespace), object(&self.registry)]
+    }
+
+    /// What tells of them, once they do. The permission to read it comes before what is read.
+    #[must_use]
+    pub fn then(&self) -> [Object; 3] {
+        [object(&self.role), object(&self.binding), object(&self.discovery)]
+    }
+
+    /// All of them, in the order in which they are applied.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = Object> {
+        self.first().into_iter().chain(self.then())
+    }
+}
+
+/// What nodes pull from.
+#[must_use]
+pub fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn fill(spec: &mut PodSpec, settings: &Settings<'_>) {
+    spec.image_pull_secrets = settings.pull_secret.map(|name| vec![LocalObjectReference { name: name.to_owned() }]);
+    for container in &mut spec.containers {
+        container.image = Some(settings.image.to_owned());
+        let env = container.env.get_or_insert_default();
+        env.retain(|variable| variable.name != LISTEN);
+        let value = Some(address(settings.port));
+        env.push(EnvVar { name: LISTEN.to_owned(), value, ..EnvVar::default() });
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &'static str, text: &str) -> Result<T, InstallError> {
+    serde_saphyr::from_str(text).map_err(|error| InstallError::Embedded { path, reason: error.to_string() })
+}
+
+fn object<K: Resource<DynamicType = ()> + Serialize>(typed: &K) -> Object {
+    Object {
+        resource: ApiResource::erase::<K>(&()),
+        namespace: typed.namespace(),
+        name: typed.name_any(),
+        // Strings, numbers and maps whose keys are strings: there is nothing that JSON could not have.
+        body: serde_json::to_value(typed).unwrap_or_default(),
+    }
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} `{}`", self.resource.kind, self.name)?;
+        self.namespace.iter().try_for_each(|namespace| write!(f, " in namespace `{namespace}`"))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

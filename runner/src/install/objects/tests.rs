@@ -1,0 +1,66 @@
+use super::*;
+
+pub(in crate::install) fn objects() -> Objects {
+    Objects::new(&Settings {
+        image: "registry.example/kitbag-registry@sha256:1",
+        namespace: "tools",
+        port: 5060,
+        pull_secret: Some("pull"),
+        generation: "5c729eb85204",
+        catalog: r#"{"generation":"5c729eb85204"}"#,
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_is_said_of_a_cluster_is_where_it_belongs() {
+    let objects = objects();
+    let all: Vec<String> = objects.all().map(|object| object.to_string()).collect();
+    insta::assert_snapshot!(all.join("\n"), @r"
+    Namespace `tools`
+    DaemonSet `registry` in namespace `tools`
+    Role `kitbag` in namespace `kube-public`
+    RoleBinding `kitbag` in namespace `kube-public`
+    ConfigMap `kitbag` in namespace `kube-public`
+    ");
+    let [namespace, registry] = objects.first();
+    assert_eq!(namespace.body["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "privileged");
+    let spec = &registry.body["spec"]["template"]["spec"];
+    assert_eq!(spec["imagePullSecrets"][0]["name"], "pull");
+    let container = &spec["containers"][0];
+    assert_eq!(container["image"], "registry.example/kitbag-registry@sha256:1");
+    let env = container["env"].as_array().unwrap();
+    let listen: Vec<&Value> = env.iter().filter(|variable| variable["name"] == LISTEN).collect();
+    assert_eq!(listen, [&serde_json::json!({ "name": LISTEN, "value": "127.0.0.1:5060" })]);
+    let [.., discovery] = objects.then();
+    assert_eq!(discovery.body["data"]["registry"], "127.0.0.1:5060");
+    assert_eq!(discovery.body["data"]["generation"], "5c729eb85204");
+    assert_eq!(discovery.body["metadata"]["annotations"][INSTALLED_IN], "tools");
+    assert!(objects.all().all(|object| object.body["metadata"]["labels"][MANAGED_BY] == FIELD_MANAGER));
+}
+
+#[test]
+fn discovery_is_where_everybody_may_look_whatever_the_namespace_of_the_registries() {
+    for object in objects().then() {
+        assert_eq!((object.namespace.as_deref(), object.name.as_str()), (Some(PUBLIC), DISCOVERY));
+    }
+}
+
+#[test]
+fn somebody_elses_namespace_stays_theirs() {
+    let mut objects = objects();
+    objects.keep_namespace();
+    let labels = objects.namespace.metadata.labels.unwrap();
+    assert_eq!(labels.into_keys().collect::<Vec<_>>(), ["pod-security.kubernetes.io/enforce"]);
+}
+
+#[test]
+fn the_registry_declares_no_port_and_asks_its_own_socket() {
+    let objects = objects();
+    let [_, registry] = objects.first();
+    let container = &registry.body["spec"]["template"]["spec"]["containers"][0];
+    assert!(container["ports"].is_null());
+    for probe in ["readinessProbe", "startupProbe", "livenessProbe"] {
+        assert_eq!(container[probe]["exec"]["command"][1], "ready", "{probe}");
+    }
+}

@@ -1,0 +1,270 @@
+//! How far the registries are: a pure function of the DaemonSet, its pods and its events.
+
+use std::fmt;
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::FIELD_MANAGER;
+use crate::wait::Fault;
+
+/// Nodes that are named; of the others there is a number.
+const NAMED: usize = 3;
+/// Starts that may fail until it is clear that they all do.
+const STARTS: i32 = 2;
+
+/// How far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Every node answers.
+    Done {
+        /// How many there are.
+        nodes: i32,
+    },
+    /// Some do not yet.
+    Going {
+        /// For people.
+        text: String,
+        /// What is wrong, and where.
+        troubles: Vec<Trouble>,
+    },
+}
+
+/// Something that keeps registries from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What.
+    pub cause: Cause,
+    /// The nodes. None where it does not get to a node.
+    pub nodes: Vec<String>,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The image cannot be had.
+    #[error("the image cannot be pulled: {message}")]
+    Pull {
+        /// What is wrong with it.
+        fault: Fault,
+        /// The node's words.
+        message: String,
+    },
+    /// Something else listens there.
+    #[error("the port is taken: {message}")]
+    Port {
+        /// How often it has been tried.
+        starts: i32,
+        /// The registry's words.
+        message: String,
+    },
+    /// It ends by itself.
+    #[error("the registry ends at once: {message}")]
+    Crash {
+        /// How often it has been tried.
+        starts: i32,
+        /// Its last words.
+        message: String,
+    },
+    /// The container cannot be made.
+    #[error("the container cannot be made ({reason}): {message}")]
+    Container {
+        /// `CreateContainerConfigError` or alike.
+        reason: String,
+        /// The node's words.
+        message: String,
+    },
+    /// No place for the pod.
+    #[error("no place for the pod: {message}")]
+    Unschedulable {
+        /// The scheduler's words.
+        message: String,
+    },
+    /// The cluster does not take the pod.
+    #[error("the cluster refuses the pod: {message}")]
+    Refused {
+        /// The server's words.
+        message: String,
+    },
+}
+
+/// Looks at the DaemonSet, its pods and what has been said of it.
+#[must_use]
+pub fn observe(set: &DaemonSet, pods: &[Pod], events: &[Event]) -> State {
+    let status = set.status.as_ref();
+    let nodes = status.map_or(0, |status| status.desired_number_scheduled);
+    let updated = status.and_then(|status| status.updated_number_scheduled).unwrap_or(0);
+    let available = status.and_then(|status| status.number_available).unwrap_or(0);
+    let seen = status.and_then(|status| status.observed_generation) >= set.metadata.generation;
+    if seen && updated >= nodes && available >= nodes {
+        return State::Done { nodes };
+    }
+    let text = if !seen {
+        "the cluster has not looked at the DaemonSet yet".to_owned()
+    } else if updated < nodes {
+        format!("{updated} of {nodes} nodes have the new registry")
+    } else {
+        format!("{available} of {nodes} nodes answer")
+    };
+    let mut troubles: Vec<Trouble> = Vec::new();
+    let of_pods = pods.iter().filter_map(|pod| Some((trouble(pod)?, node(pod))));
+    for (cause, node) in of_pods.chain(refusal(set, events).map(|cause| (cause, None))) {
+        match troubles.iter_mut().find(|known| known.cause.is_like(&cause)) {
+            Some(known) => known.nodes.extend(node),
+            None => troubles.push(Trouble { cause, nodes: node.into_iter().collect() }),
+        }
+    }
+    State::Going { text, troubles }
+}
+
+fn trouble(pod: &Pod) -> Option<Cause> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let status = pod.status.as_ref()?;
+    if let Some(container) = status.container_statuses.iter().flatten().next() {
+        return of_container(container);
+    }
+    let conditions = status.conditions.iter().flatten();
+    let unschedulable = conditions
+        .filter(|it| it.type_ == "PodScheduled" && it.status == "False")
+        .find(|it| it.reason.as_deref() == Some("Unschedulable"))?;
+    Some(Cause::Unschedulable { message: unschedulable.message.clone().unwrap_or_default() })
+}
+
+fn of_container(status: &ContainerStatus) -> Option<Cause> {
+    if status.ready {
+        return None;
+    }
+    let starts = status.restart_count;
+    let state = status.state.as_ref()?;
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        let message = waiting.message.as_deref().unwrap_or_default();
+        match reason {
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "ErrImageNeverPull"
+            | "InvalidImageName"
+            | "ImageInspectError"
+            | "RegistryUnavailable" => {
+                return Some(Cause::Pull { fault: Fault::new(reason, message), message: message.to_owned() });
+            }
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+                return Some(Cause::Container { reason: reason.to_owned(), message: message.to_owned() });
+            }
+            _ => {}
+        }
+    }
+    let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+    let ended = state.terminated.as_ref().or(last)?;
+    let message = ended.message.as_deref().unwrap_or_default().trim();
+    let last_line = message.lines().next_back().unwrap_or_default().to_owned();
+    if message.contains("cannot listen on") && message.contains("in use") {
+        return Some(Cause::Port { starts, message: last_line });
+    }
+    let message = if last_line.is_empty() { format!("exit code {}", ended.exit_code) } else { last_line };
+    Some(Cause::Crash { starts, message })
+}
+
+/// What the controller could not make, since we have last changed what it should make.
+fn refusal(set: &DaemonSet, events: &[Event]) -> Option<Cause> {
+    let ours = set.metadata.managed_fields.iter().flatten();
+    let since = ours.filter(|it| it.manager.as_deref() == Some(FIELD_MANAGER)).filter_map(|it| it.time.clone()).max();
+    let last =
+        |event: &Event| -> Option<Time> { event.last_timestamp.clone().or_else(|| event.first_timestamp.clone()) };
+    let recent = events.iter().filter(|event| event.reason.as_deref() == Some("FailedCreate") && last(event) >= since);
+    let event = recent.max_by_key(|event| last(event))?;
+    Some(Cause::Refused { message: event.message.clone().unwrap_or_default() })
+}
+
+/// The node that the pod is on, or is for.
+fn node(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let terms = spec.affinity.as_ref().and_then(|it| it.node_affinity.as_ref());
+    let terms = terms.and_then(|it| it.required_during_scheduling_ignored_during_execution.as_ref());
+    let wanted = || {
+        let fields = terms?.node_selector_terms.iter().flat_map(|term| term.match_fields.iter().flatten());
+        fields.flat_map(|field| field.values.iter().flatten()).next().cloned()
+    };
+    spec.node_name.clone().or_else(wanted)
+}
+
+impl Trouble {
+    /// Whether waiting does not help.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match &self.cause {
+            Cause::Pull { fault, .. } => fault.is_final(),
+            Cause::Port { starts, .. } | Cause::Crash { starts, .. } => *starts >= STARTS,
+            Cause::Container { .. } | Cause::Unschedulable { .. } | Cause::Refused { .. } => false,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match &self.cause {
+            Cause::Pull { fault, .. } => of_pull(*fault),
+            Cause::Port { .. } => "choose another port with --port".to_owned(),
+            Cause::Crash { message, .. } if message.contains("store") => {
+                "the image has to be one that `kitbag-builder image --server` made, with a store that its registry can read"
+                    .to_owned()
+            }
+            Cause::Crash { .. } => "`kubectl logs --previous` of the pod has all that it said".to_owned(),
+            Cause::Container { .. } => "`kubectl describe pod` has what the node says".to_owned(),
+            Cause::Unschedulable { .. } => "`kubectl describe node` says what is left of it: the registry asks for 5m of CPU and 16 MiB".to_owned(),
+            Cause::Refused { message } if message.contains("PodSecurity") => {
+                "the namespace has to be at the Pod Security level `privileged`, for hostNetwork alone; where that is forbidden, there is the central way"
+                    .to_owned()
+            }
+            Cause::Refused { .. } => {
+                "a policy of this cluster has to let the DaemonSet in, or there is the central way".to_owned()
+            }
+        }
+    }
+}
+
+fn of_pull(fault: Fault) -> String {
+    match fault {
+        Fault::Denied => "a Secret of the namespace that may pull it is named with --pull-secret",
+        Fault::Missing | Fault::Name => "is --image right, and the image there?",
+        Fault::Platform => "the image has to be there for the nodes' architecture",
+        Fault::Never => "the image has to be loaded on each node: `ctr -n k8s.io images import FILE`",
+        Fault::Untrusted | Fault::Plain => {
+            "the nodes' container runtime has to trust that registry (containerd: `hosts.toml`)"
+        }
+        Fault::Full => "the node's disk is full",
+        Fault::Unreachable | Fault::NoName | Fault::Busy | Fault::Unknown => {
+            "every node has to reach the image's registry, or have the image loaded"
+        }
+    }
+    .to_owned()
+}
+
+impl Cause {
+    /// The same thing on another node, which words it in its own way.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pull { fault, .. }, Self::Pull { fault: other, .. }) => fault == other,
+            (Self::Crash { message, .. }, Self::Crash { message: other, .. }) => message == other,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named: Vec<String> = self.nodes.iter().take(NAMED).map(|node| format!("`{node}`")).collect();
+        match self.nodes.len().saturating_sub(NAMED) {
+            _ if named.is_empty() => {}
+            0 => write!(f, "{}: ", named.join(", "))?,
+            more => write!(f, "{} and {more} more: ", named.join(", "))?,
+        }
+        write!(f, "{}", self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests;
