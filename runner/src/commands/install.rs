@@ -1,11 +1,11 @@
 //! `kubectl kitbag install`: the registries first, and when they answer, what tells of them.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::Client;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::access;
 use crate::cli::Install;
@@ -64,9 +64,8 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
     let (first, then) = all.split_at(objects.first().len());
     put(&client, first, &mut done).await?;
     progress.done("registries applied");
-    let rest = deadline.saturating_duration_since(Instant::now());
     let say = |line: &str| progress.say(line);
-    let nodes = wait::until_rolled_out(&client, &namespace, rest, &done, say).await?;
+    let nodes = wait::until_rolled_out(&client, &namespace, deadline, arguments.timeout, &done, say).await?;
     progress.done("registries rolled out");
     put(&client, then, &mut done).await?;
     let nodes = if nodes == 1 { "1 node has".to_owned() } else { format!("{nodes} nodes have") };

@@ -1,7 +1,7 @@
 //! The objects of `registry/deploy`, filled in: edits of values, not of text.
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, EnvVar, LocalObjectReference, Namespace, PodSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, LocalObjectReference, Namespace, PodSpec};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::core::{ApiResource, ObjectMeta};
 use kube::{Resource, ResourceExt as _};
@@ -153,9 +153,9 @@ fn fill(spec: &mut PodSpec, settings: &Settings<'_>) {
     for container in &mut spec.containers {
         container.image = Some(settings.image.to_owned());
         let env = container.env.get_or_insert_default();
-        env.retain(|variable| variable.name != LISTEN);
-        let value = Some(address(settings.port));
-        env.push(EnvVar { name: LISTEN.to_owned(), value, ..EnvVar::default() });
+        for listen in env.iter_mut().filter(|variable| variable.name == LISTEN) {
+            listen.value = Some(address(settings.port));
+        }
     }
 }
 

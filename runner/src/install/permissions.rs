@@ -87,9 +87,10 @@ pub fn lines(missing: &[Permission]) -> String {
 pub fn rules(missing: &[Permission]) -> String {
     let rules = grouped(missing).into_iter().map(|(first, verbs)| {
         let Permission { group, resource, .. } = first;
+        let is_new = verbs.contains(&"create");
         let verbs: Vec<String> = verbs.iter().map(|verb| format!("\"{verb}\"")).collect();
         // Who may grant what the Role grants has to be permitted it.
-        let held = if *resource == "roles" && first.namespace.as_deref() == Some(PUBLIC) {
+        let held = if is_new && *resource == "roles" && first.namespace.as_deref() == Some(PUBLIC) {
             format!("  # and, to grant it: get of the ConfigMap `{DISCOVERY}` there\n")
         } else {
             String::new()

@@ -17,18 +17,19 @@ use crate::refusal::is_passing;
 /// How often it is looked: what is waited for takes seconds, and three small requests cost some milliseconds.
 const POLL: Duration = Duration::from_millis(300);
 
-/// Waits, and says how far it is whenever that changes. Returns the number of nodes.
+/// Waits until `deadline`, which is the end of `timeout`, and says how far it is whenever that changes. Returns the number
+/// of nodes.
 ///
 /// # Errors
 /// [`InstallError::Rollout`], [`InstallError::Timeout`], and what the API server refuses.
 pub async fn until_rolled_out(
     client: &Client,
     namespace: &str,
+    deadline: Instant,
     timeout: Duration,
     done: &[String],
     mut say: impl FnMut(&str),
 ) -> Result<i32, Error> {
-    let deadline = Instant::now() + timeout;
     let mut said: Vec<String> = Vec::new();
     let mut last = (String::from("nothing is known of the DaemonSet"), Vec::new());
     loop {
