@@ -4,7 +4,6 @@
 //! functions of values; [`apply`], [`wait`] and [`remove`] ask the API server.
 
 pub mod apply;
-pub mod catalog;
 pub mod diff;
 pub mod error;
 pub mod objects;

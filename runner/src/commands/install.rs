@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use kitbag_toolsets::published::Published;
 use kube::Client;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -13,7 +14,7 @@ use crate::cluster::{self, Cluster};
 use crate::error::{Error, root_cause};
 use crate::install::objects::{INSTALLED_IN, Object};
 use crate::install::{
-    FIELD_MANAGER, InstallError, MANAGED_BY, NAMESPACE, Objects, Outcome, Settings, apply, catalog, permissions, wait,
+    FIELD_MANAGER, InstallError, MANAGED_BY, NAMESPACE, Objects, Outcome, Settings, apply, permissions, wait,
 };
 use crate::progress::Progress;
 
@@ -27,8 +28,9 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
     let path = &arguments.catalog;
     let read = fs::read_to_string(path);
     let catalog = read.map_err(|source| InstallError::CatalogFile { path: path.clone(), source })?;
-    let generation = catalog::generation(&catalog);
-    let generation = generation.map_err(|fault| InstallError::Catalog { path: path.clone(), fault })?;
+    let published = Published::parse(&catalog);
+    let published = published.map_err(|fault| InstallError::Catalog { path: path.clone(), fault })?;
+    let generation = published.id().to_string();
 
     let Cluster { client, user, .. } = cluster::connect(&arguments.common, progress.clock()).await?;
     let namespace = place(&client, arguments.common.namespace.as_deref()).await?;

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::catalog::CatalogFault;
+use kitbag_toolsets::published::PublishedError;
+
 use super::permissions::{self, Permission};
 use super::rollout::Trouble;
 use crate::error::Kind;
@@ -37,13 +38,13 @@ pub enum InstallError {
         source: io::Error,
     },
     /// The catalog's file holds something else.
-    #[error("`{path}`: {fault}", path = path.display())]
+    #[error("`{path}` is no catalog: {fault}", path = path.display())]
     Catalog {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        fault: CatalogFault,
+        fault: PublishedError,
     },
     /// Permissions are missing. Nothing has been touched.
     #[error("user `{user}` lacks permissions:{}", permissions::lines(.missing))]
