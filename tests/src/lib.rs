@@ -9,6 +9,7 @@ pub mod cache;
 mod cgroups;
 pub mod clients;
 pub mod containerd;
+pub mod deploy_tools;
 pub mod dns;
 mod error;
 mod go;

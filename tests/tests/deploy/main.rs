@@ -1,0 +1,169 @@
+//! The ways to put kitbag into a cluster put the same into it: kubectl renders the kustomizations, helm the chart.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use kitbag_tests::{cache, deploy_tools};
+use serde_json::Value;
+
+/// The labels that say what an object is. The others say who made it.
+const LABELS: [&str; 2] = ["app.kubernetes.io/name", "app.kubernetes.io/component"];
+/// An image's name for a test.
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Objects by kind and name.
+type Objects = BTreeMap<String, Value>;
+
+fn deploy(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../registry/deploy").join(path)
+}
+
+fn kustomize(path: &str) -> Objects {
+    let mut kubectl = Command::new(cache::kubernetes(&mut |text| eprintln!("{text}")).unwrap());
+    let output = kubectl.args(["kubectl", "kustomize"]).arg(deploy(path)).output().unwrap();
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    objects(&output)
+}
+
+fn helm(arguments: &[&str]) -> Output {
+    static HELM: OnceLock<PathBuf> = OnceLock::new();
+    let program = HELM.get_or_init(|| deploy_tools::helm(&mut |text| eprintln!("{text}")).unwrap());
+    let home = tempfile::tempdir().unwrap();
+    let mut helm = Command::new(program);
+    for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+        helm.env(variable, home.path());
+    }
+    helm.args(arguments).arg(deploy("chart")).output().unwrap()
+}
+
+/// The chart's objects in a namespace, with these values.
+fn template(namespace: &str, values: &[&str]) -> Objects {
+    let values = values.iter().flat_map(|value| ["--set", value]);
+    let arguments = ["template", "kitbag", "--namespace", namespace].into_iter().chain(values);
+    let output = helm(&arguments.collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    objects(&output)
+}
+
+fn refusal(value: &str) -> String {
+    let output = helm(&["template", "kitbag", "--set", value]);
+    assert!(!output.status.success(), "{value} was taken");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// What is printed, without namespaces, which helm makes by itself, and without labels that say who made an object.
+fn objects(output: &Output) -> Objects {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let all: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let ours = all.into_iter().filter(|object| object.is_object() && object["kind"] != "Namespace");
+    let named = ours.map(|mut object| {
+        if let Some(labels) = object["metadata"]["labels"].as_object_mut() {
+            labels.retain(|label, _| LABELS.contains(&label.as_str()));
+        }
+        let metadata = &object["metadata"];
+        (format!("{} {}/{}", object["kind"], metadata["namespace"], metadata["name"]), object)
+    });
+    named.collect()
+}
+
+#[test]
+fn every_kustomization_renders() {
+    let bases = ["node", "discovery", "central"];
+    let overlays = ["nodes", "nodes-metrics", "central-ingress", "central-gateway"];
+    let overlays = overlays.map(|name| format!("overlays/{name}"));
+    for path in bases.into_iter().chain(overlays.iter().map(String::as_str)) {
+        assert!(!kustomize(path).is_empty(), "{path}");
+    }
+}
+
+#[test]
+fn the_overlay_fills_in_image_and_catalog() {
+    let objects = kustomize("overlays/nodes");
+    let registry = &objects[r#""DaemonSet" "kitbag"/"registry""#];
+    let image = &registry["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(*image, format!("registry.example/kitbag/kitbag-registry@{DIGEST}"));
+    let discovery = &objects[r#""ConfigMap" "kube-public"/"kitbag""#]["data"];
+    assert_eq!(discovery["registry"], "127.0.0.1:5050");
+    assert_eq!(discovery["generation"], "000000000000");
+    assert_eq!(discovery["catalog.json"], "{}\n");
+}
+
+#[test]
+fn the_chart_has_no_fault() {
+    let output = helm(&["lint", "--strict"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn the_chart_is_the_bases_as_it_comes() {
+    let expected: Objects = kustomize("node").into_iter().chain(kustomize("discovery")).collect();
+    assert_eq!(template("kitbag", &[]), expected);
+}
+
+#[test]
+fn the_charts_central_way_is_the_overlay() {
+    let digest = format!("image.digest={DIGEST}");
+    let values = [
+        "node.enabled=false",
+        "discovery.enabled=false",
+        "central.enabled=true",
+        "central.ingress.enabled=true",
+        "image.repository=registry.example/kitbag/kitbag-registry",
+        &digest,
+    ];
+    assert_eq!(template("kitbag-central", &values), kustomize("overlays/central-ingress"));
+}
+
+#[test]
+fn the_charts_metrics_are_the_overlays() {
+    let environment = |objects: &Objects| -> BTreeMap<String, Value> {
+        let registry = &objects[r#""DaemonSet" "kitbag"/"registry""#];
+        let variables = registry["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        variables.iter().map(|variable| (variable["name"].to_string(), variable.clone())).collect()
+    };
+    let chart = template("kitbag", &["node.metrics.enabled=true"]);
+    assert_eq!(environment(&chart), environment(&kustomize("overlays/nodes-metrics")));
+}
+
+#[test]
+fn the_catalog_names_the_generation() {
+    let digest = format!("{{\"generation\":\"sha256:5c729eb85204{}\"}}", "0".repeat(52));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("catalog.json");
+    std::fs::write(&file, &digest).unwrap();
+    let output = helm(&["template", "kitbag", "--set-file", &format!("discovery.catalog={}", file.display())]);
+    let objects = objects(&output);
+    let data = &objects[r#""ConfigMap" "kube-public"/"kitbag""#]["data"];
+    assert_eq!(data["generation"], "5c729eb85204");
+    assert_eq!(data["catalog.json"], digest.as_str());
+}
+
+#[test]
+fn alerts_and_dashboard_come_with_the_chart() {
+    let objects = template("kitbag", &["monitoring.enabled=true", "central.enabled=true"]);
+    let rules = &objects[r#""PrometheusRule" "kitbag"/"kitbag""#]["spec"]["groups"][0]["rules"];
+    assert!(rules.as_array().is_some_and(|rules| rules.iter().all(|rule| rule["alert"].is_string())), "{rules}");
+    let dashboard = &objects[r#""ConfigMap" "kitbag"/"kitbag-dashboard""#]["data"]["kitbag.json"];
+    let dashboard: Value = serde_json::from_str(dashboard.as_str().unwrap()).unwrap();
+    assert!(dashboard["panels"].is_array());
+    assert!(objects.contains_key(r#""PodMonitor" "kitbag"/"kitbag""#));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (value, named) in [
+        ("node.port=80", "/node/port"),
+        ("nodes.port=5050", "nodes"),
+        ("image.digest=sha256:1", "/image/digest"),
+        ("central.replicas.min=0", "/central/replicas/min"),
+    ] {
+        let text = refusal(value);
+        assert!(text.contains(named), "{value}: {text}");
+    }
+    let text = refusal("discovery.catalog=null-and-void");
+    assert!(text.contains("names no generation"), "{text}");
+}
