@@ -23,8 +23,10 @@ pub enum Outcome {
 /// # Errors
 /// What the API server refuses, or that it does not answer.
 pub async fn get(client: &Client, object: &Object) -> Result<Option<Value>, kube::Error> {
-    let found = api(client, object).get_opt(&object.name).await?;
-    Ok(found.map(|found| serde_json::to_value(found).unwrap_or_default()))
+    match api(client, object).get(&object.name).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        found => Ok(Some(serde_json::to_value(found?).unwrap_or_default())),
+    }
 }
 
 /// Applies an object; `before` is what was there.

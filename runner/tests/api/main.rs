@@ -6,6 +6,7 @@ mod access;
 mod catalog;
 mod discovery;
 mod inject;
+mod install;
 mod script;
 mod trace;
 mod wait;
