@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod common;
 pub(crate) mod debug;
+mod doctor;
 mod others;
 mod usage;
 pub(crate) mod values;
@@ -15,6 +16,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 pub(crate) use cluster::{Install, Policy, Uninstall};
 pub(crate) use common::{Common, Whose};
 pub(crate) use debug::Debug;
+pub(crate) use doctor::Doctor;
 pub(crate) use others::{Attach, Complete, Completion, End, List, Man, Needs, Rbac, Shell, Tools};
 pub use usage::UsageError;
 
@@ -41,6 +43,7 @@ pub(crate) enum Command {
     End(End),
     Needs(Needs),
     Rbac(Rbac),
+    Doctor(Doctor),
     Tools(Tools),
     Install(Install),
     Uninstall(Uninstall),
@@ -100,6 +103,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Install(arguments) => commands::install::run(&arguments).await,
         Command::Uninstall(arguments) => commands::uninstall::run(&arguments).await,
         Command::Policy(arguments) => commands::policy::run(&arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments).await,
     }
 }
 
@@ -137,6 +141,7 @@ impl Command {
             Self::End(end) => end.pods.required().map(drop),
             Self::Needs(_)
             | Self::Rbac(_)
+            | Self::Doctor(_)
             | Self::Tools(_)
             | Self::Install(_)
             | Self::Uninstall(_)

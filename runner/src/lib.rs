@@ -13,6 +13,7 @@ mod cluster;
 mod commands;
 mod completion;
 pub mod discovery;
+pub mod doctor;
 pub mod error;
 pub mod found;
 pub mod image;

@@ -15,6 +15,7 @@ use crate::target::Target;
 use phrases::Scene;
 
 pub use needs::needs;
+pub(crate) use needs::{in_baseline, in_restricted};
 
 /// What a session is for, and what it said of itself.
 #[derive(Clone, Copy, Debug)]

@@ -20,6 +20,7 @@ mod state;
 
 pub use error::{Cause, WaitError};
 pub use pull::Fault;
+pub(crate) use pull::words;
 pub use state::{Nature, Reason, State, observe};
 
 use follow::{Seen, Source};

@@ -343,7 +343,7 @@ fn help_has_everything() {
 
 #[test]
 fn help_of_the_smaller_commands() {
-    for command in ["list", "attach", "end", "needs", "rbac", "tools", "completion", "man"] {
+    for command in ["list", "attach", "end", "needs", "rbac", "doctor", "tools", "completion", "man"] {
         let text = help(command);
         assert!(text.contains("Examples:\n  kubectl kitbag "), "{text}");
         assert!(text.contains(&format!("Usage: kubectl kitbag {command}")), "{text}");

@@ -3,6 +3,7 @@
 pub(crate) mod attach;
 pub(crate) mod completion;
 pub(crate) mod debug;
+pub(crate) mod doctor;
 pub(crate) mod end;
 pub(crate) mod install;
 pub(crate) mod list;

@@ -66,7 +66,8 @@ const fn meaning(need: Need) -> &'static str {
     }
 }
 
-const fn in_baseline(need: Need) -> &'static str {
+/// What becomes of the need at the Pod Security level `baseline`.
+pub(crate) const fn in_baseline(need: Need) -> &'static str {
     match need {
         Need::See | Need::Scratch => "works",
         Need::TargetRead | Need::TargetAttach | Need::TargetSignal | Need::TargetChroot => {
@@ -79,7 +80,8 @@ const fn in_baseline(need: Need) -> &'static str {
     }
 }
 
-const fn in_restricted(need: Need) -> &'static str {
+/// The same at `restricted`.
+pub(crate) const fn in_restricted(need: Need) -> &'static str {
     match need {
         Need::See | Need::Scratch => "works",
         Need::TargetRead | Need::TargetAttach | Need::TargetSignal => {

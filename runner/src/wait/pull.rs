@@ -122,7 +122,7 @@ impl Fault {
 }
 
 /// The runtime's words, without what stands before them.
-pub(super) fn words(message: &str) -> String {
+pub(crate) fn words(message: &str) -> String {
     let message = message.split_once("ErrImagePull: ").map_or(message, |(_, rest)| rest);
     let message = match message.strip_prefix("rpc error: code = ") {
         Some(rest) => rest.split_once(" desc = ").map_or(rest, |(_, rest)| rest),

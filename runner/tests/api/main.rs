@@ -5,6 +5,7 @@
 mod access;
 mod catalog;
 mod discovery;
+mod doctor;
 mod inject;
 mod install;
 mod script;

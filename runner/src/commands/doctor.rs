@@ -1,0 +1,109 @@
+//! `kubectl kitbag doctor`: asks, judges, pulls, reports.
+
+use std::env;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, IsTerminal as _};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use kitbag_toolsets::Catalog;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::cli::Doctor;
+use crate::cluster::{self, Cluster};
+use crate::doctor::facts::Facts;
+use crate::doctor::pull::attempt::Attempt;
+use crate::doctor::pull::{self, Outcome, Run};
+use crate::doctor::{self, Check, FAILED, Finding, Plan, Status, fetch, render};
+use crate::error::Error;
+use crate::plan;
+
+/// The least that a pull is given, however long the questions took.
+const LEAST: Duration = Duration::from_secs(5);
+/// What a shell adds to the number of the signal that ended a program.
+const SIGNALLED: u8 = 128;
+
+/// Runs the command.
+pub(crate) async fn run(arguments: &Doctor) -> Result<u8, Error> {
+    let start = Instant::now();
+    let Cluster { client, namespace, user } =
+        cluster::connect(&arguments.common, arguments.common.verbose.then_some(start)).await?;
+    let facts = timeout(arguments.timeout, fetch::facts(&client, &namespace, user.as_deref())).await;
+    let facts = facts
+        .unwrap_or_else(|_| Err(Error::Unreachable(format!("no answer within {} s", arguments.timeout.as_secs()))))?;
+    let (mut findings, found) = doctor::judge(&facts, &doctor::needs(&Catalog::builtin()?));
+    let told = arguments.format.is_none();
+    if told {
+        super::print(render::who(&facts.who) + &render::findings(&findings, colour()))?;
+    }
+    let (pulled, signalled) = match (doctor::plan(&facts, found.as_ref(), arguments.all_nodes), found) {
+        _ if !arguments.pull => (vec![Finding::skipped(Check::Pull, "--no-pull")], None),
+        (Err(finding), _) => (vec![finding], None),
+        (Ok(_), None) => (Vec::new(), None),
+        (Ok(plan), Some(found)) => {
+            let limit = arguments.timeout.saturating_sub(start.elapsed()).max(LEAST);
+            match attempt(&client, &plan, limit).await? {
+                Ok(outcomes) => (pull::judge(&outcomes, &found, plan.left_out), None),
+                Err(signal) => (vec![Finding::skipped(Check::Pull, "it was interrupted")], Some(signal)),
+            }
+        }
+    };
+    if told {
+        super::print(render::findings(&pulled, colour()))?;
+    }
+    findings.extend(pulled);
+    super::print(report(&facts, &findings, told))?;
+    let failed = findings.iter().any(|finding| finding.status == Status::Failure);
+    Ok(signalled.map_or(if failed { FAILED } else { 0 }, |signal| SIGNALLED + signal))
+}
+
+fn report(facts: &Facts, findings: &[Finding], told: bool) -> String {
+    if told { render::summary(findings) } else { format!("{:#}\n", render::json(&facts.who, findings)) }
+}
+
+/// As <https://no-color.org> has it.
+fn colour() -> bool {
+    io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The outcomes, or the number of the signal that ended the wait for them. Either way nothing is left behind.
+async fn attempt(client: &kube::Client, plan: &Plan, limit: Duration) -> Result<Result<Vec<Outcome>, u8>, Error> {
+    // Hash tables are seeded by the operating system: enough for names that should differ.
+    let run = Run { id: plan::word(RandomState::new().hash_one(0)), image: plan.image.clone(), limit };
+    let attempt = Attempt::new(client, &plan.namespace, &run, &plan.places);
+    // Before the first Job is made: from then on an interruption has to end in its deletion.
+    let mut signals = Signals::new().map_err(Error::Runtime)?;
+    let outcomes = tokio::select! {
+        (outcomes, ()) = async { tokio::join!(attempt.outcomes(), attempt.remove_leftovers(Timestamp::now())) } => Ok(outcomes),
+        signal = signals.next() => Err(signal),
+    };
+    attempt.clean().await;
+    Ok(outcomes)
+}
+
+/// What ends programs politely.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.hangup.recv() => 1,
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Asks the API server for what can be judged: first what may be asked, then all of it at once. Nothing is changed.
+
+use futures_util::future::join_all;
+use http::Request;
+use http::header::DATE;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
+    SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
+};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ResourceQuota};
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
+use kube::api::{ListParams, PostParams};
+use kube::client::Body;
+use kube::{Api, Client};
+
+use super::facts::{Facts, Fetched, Server, Who};
+use super::registry::{NAME, NAMESPACE};
+use crate::access::rules::Without;
+use crate::access::{self, Answer, Permissions};
+use crate::discovery;
+use crate::error::{Error, root_cause};
+
+/// A verb on a resource of an API group, and which object if it is one: what somebody may or may not.
+type Wanted = (&'static str, &'static str, &'static str, Option<String>);
+
+/// All facts, for a user whom this machine calls `user`.
+///
+/// # Errors
+/// [`Error::Unreachable`] where there is no API server to say anything.
+pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Result<Facts, Error> {
+    let (server, user, permissions, registry_permissions, nodes) = tokio::join!(
+        server(client),
+        access::whoami(client, user),
+        permissions(client, namespace, in_namespace(namespace)),
+        permissions(client, NAMESPACE, in_registry()),
+        allowed(client, None, &("list", "", "nodes", None)),
+    );
+    let there = |verb, group, resource| registry_permissions.may(verb, group, resource, None) != Answer::No;
+    let here = |verb, resource, name| permissions.may(verb, "", resource, name) != Answer::No;
+    let (sees_daemonset, sees_pods) = (there("get", "apps", "daemonsets"), there("list", "", "pods"));
+    let (discovery, daemonset, pods, events, nodes, own, quotas) = tokio::join!(
+        get::<ConfigMap>(Api::namespaced(client.clone(), discovery::NAMESPACE), discovery::NAME, true),
+        get::<DaemonSet>(Api::namespaced(client.clone(), NAMESPACE), NAME, sees_daemonset),
+        list::<Pod>(Api::namespaced(client.clone(), NAMESPACE), "", sees_pods),
+        list::<Event>(
+            Api::namespaced(client.clone(), NAMESPACE),
+            "involvedObject.kind=DaemonSet,involvedObject.name=registry",
+            there("list", "", "events"),
+        ),
+        list::<Node>(Api::all(client.clone()), "", nodes != Answer::No),
+        get::<Namespace>(Api::all(client.clone()), namespace, here("get", "namespaces", Some(namespace))),
+        list::<ResourceQuota>(Api::namespaced(client.clone(), namespace), "", here("list", "resourcequotas", None)),
+    );
+    let platform = sees_daemonset && sees_pods && !matches!(nodes, Fetched::Forbidden);
+    let mut events = events.got().cloned().unwrap_or_default();
+    events.sort_by_key(|event| event.last_timestamp.clone().or_else(|| event.first_timestamp.clone()));
+    Ok(Facts {
+        who: Who { user, namespace: namespace.to_owned(), platform },
+        server: server?,
+        discovery,
+        daemonset,
+        pods: of_daemonset(pods),
+        events,
+        nodes,
+        namespace: own,
+        quotas,
+        permissions,
+        registry_permissions,
+    })
+}
+
+/// The API server's version, and what its clock said.
+async fn server(client: &Client) -> Result<Server, Error> {
+    let unreachable = |error: &dyn std::error::Error| Error::Unreachable(root_cause(error));
+    let request = Request::get("/version").body(Body::empty()).map_err(|error| unreachable(&error))?;
+    let before = Timestamp::now();
+    let answer = client.send(request).await.map_err(|error| unreachable(&error))?;
+    let after = Timestamp::now();
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+    let status = answer.status();
+    let body = answer.into_body().collect_bytes().await.map_err(|error| unreachable(&error))?;
+    // Who may not know the version gets an answer all the same.
+    let version =
+        if status.is_success() { serde_json::from_slice(&body).unwrap_or_default() } else { Default::default() };
+    Ok(Server { version, date, asked: (before, after) })
+}
+
+/// What is looked at in the registry's namespace, and what a pull there takes.
+fn in_registry() -> Vec<Wanted> {
+    let wanted = [("get", "apps", "daemonsets"), ("list", "", "events")];
+    wanted.into_iter().chain(super::PULLING).map(|(verb, group, resource)| (verb, group, resource, None)).collect()
+}
+
+/// What commands need in the user's namespace, and what is looked at there.
+fn in_namespace(namespace: &str) -> Vec<Wanted> {
+    let rules = super::permissions::rules().into_iter().flat_map(|rule| match rule.without {
+        Without::Takes(instead, _) => vec![rule, *instead],
+        Without::Fails | Without::Loses(_) => vec![rule],
+    });
+    let verbs = rules.flat_map(|rule| rule.verbs.iter().map(move |verb| (*verb, rule.group, rule.resource)));
+    let wanted = verbs.chain(super::PULLING).chain([("list", "", "resourcequotas")]);
+    let mut wanted: Vec<Wanted> = wanted.map(|(verb, group, resource)| (verb, group, resource, None)).collect();
+    wanted.push(("get", "", "namespaces", Some(namespace.to_owned())));
+    wanted
+}
+
+/// What the user may do in a namespace. Where one of the server's authorizers can't list that, as with many vendors, each
+/// thing that is wanted is asked for by itself.
+async fn permissions(client: &Client, namespace: &str, wanted: Vec<Wanted>) -> Permissions {
+    let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
+    let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
+    let mut status = answer.ok().and_then(|review| review.status).unwrap_or_else(unknown);
+    let listed = Permissions::new(Some(status.clone()));
+    let open = wanted
+        .into_iter()
+        .filter(|(verb, group, resource, name)| listed.may(verb, group, resource, name.as_deref()) == Answer::Unknown);
+    let asked = open.map(|wanted| async move { (allowed(client, Some(namespace), &wanted).await, wanted) });
+    let answers = join_all(asked).await;
+    if answers.iter().all(|(answer, _)| *answer != Answer::Unknown) {
+        (status.incomplete, status.evaluation_error) = (false, None);
+    }
+    let granted = answers.into_iter().filter(|(answer, _)| *answer == Answer::Yes);
+    status.resource_rules.extend(granted.map(|(_, (verb, group, resource, name))| ResourceRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(vec![resource.to_owned()]),
+        verbs: vec![verb.to_owned()],
+        resource_names: name.map(|name| vec![name]),
+    }));
+    Permissions::new(Some(status))
+}
+
+fn unknown() -> SubjectRulesReviewStatus {
+    SubjectRulesReviewStatus { incomplete: true, ..SubjectRulesReviewStatus::default() }
+}
+
+/// Whether one thing is permitted, in a namespace or in the whole cluster.
+async fn allowed(client: &Client, namespace: Option<&str>, (verb, group, resource, name): &Wanted) -> Answer {
+    let (resource, subresource) = resource.split_once('/').map_or((*resource, None), |(it, sub)| (it, Some(sub)));
+    let attributes = ResourceAttributes {
+        namespace: namespace.map(str::to_owned),
+        verb: Some((*verb).to_owned()),
+        group: Some((*group).to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(str::to_owned),
+        name: name.clone(),
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    match Api::all(client.clone()).create(&PostParams::default(), &review).await {
+        Ok(SelfSubjectAccessReview { status: Some(status), .. }) if status.allowed => Answer::Yes,
+        Ok(SelfSubjectAccessReview { status: Some(_), .. }) => Answer::No,
+        _ => Answer::Unknown,
+    }
+}
+
+async fn get<K>(objects: Api<K>, name: &str, permitted: bool) -> Fetched<K>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    if permitted { fetched(objects.get(name).await) } else { Fetched::Forbidden }
+}
+
+async fn list<K>(objects: Api<K>, fields: &str, permitted: bool) -> Fetched<Vec<K>>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    if !permitted {
+        return Fetched::Forbidden;
+    }
+    let parameters = if fields.is_empty() { ListParams::default() } else { ListParams::default().fields(fields) };
+    match fetched(objects.list(&parameters).await) {
+        Fetched::Got(list) => Fetched::Got(list.items),
+        Fetched::Absent => Fetched::Absent,
+        Fetched::Forbidden => Fetched::Forbidden,
+        Fetched::Failed(reason) => Fetched::Failed(reason),
+    }
+}
+
+fn fetched<T>(answer: kube::Result<T>) -> Fetched<T> {
+    match answer {
+        Ok(it) => Fetched::Got(it),
+        Err(kube::Error::Api(status)) if status.code == 404 => Fetched::Absent,
+        Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => Fetched::Forbidden,
+        Err(error) => Fetched::Failed(root_cause(&error)),
+    }
+}
+
+/// Those that the DaemonSet has made.
+fn of_daemonset(pods: Fetched<Vec<Pod>>) -> Fetched<Vec<Pod>> {
+    let ours = |pod: &Pod| {
+        let owners = pod.metadata.owner_references.iter().flatten();
+        owners.into_iter().any(|owner| owner.kind == "DaemonSet" && owner.name == NAME)
+    };
+    match pods {
+        Fetched::Got(pods) => Fetched::Got(pods.into_iter().filter(ours).collect()),
+        other => other,
+    }
+}

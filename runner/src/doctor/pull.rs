@@ -1,0 +1,271 @@
+//! A real pull by a real pod: on which nodes, and what comes of it. Making the pods is done in [`attempt`].
+
+pub mod attempt;
+mod job;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+use k8s_openapi::jiff::Timestamp;
+
+use super::discovery::Discovered;
+use super::finding::{Check, Finding, alike, counted, named};
+use super::fix;
+use super::nodes;
+use crate::wait::{Fault, words};
+
+pub use job::{Run, job};
+
+/// Nodes that are tried unless all are wanted.
+const SAMPLE: usize = 3;
+
+/// Where a pod is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this node, whoever else is kept off it.
+    Node(String),
+    /// Wherever the scheduler likes: who may not see nodes names none.
+    Anywhere,
+}
+
+/// What became of one pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The node pulled the image and ran it.
+    Done {
+        /// Which node.
+        node: String,
+        /// How many seconds the node's clock is ahead of the API server's, at least; negative where it is behind.
+        skew: i64,
+    },
+    /// The kubelet says that it can't pull it, and may try again.
+    NotPulled {
+        /// Which node.
+        node: String,
+        /// Why.
+        fault: Fault,
+        /// The node's words.
+        words: String,
+    },
+    /// It was pulled and does not run.
+    NotRun {
+        /// Which node.
+        node: String,
+        /// The node's words.
+        words: String,
+    },
+    /// Nothing has come of it yet.
+    Waiting {
+        /// Which node; none as long as the scheduler has found none.
+        node: Option<String>,
+        /// For what.
+        words: String,
+        /// Whether there is a pod.
+        made: bool,
+    },
+    /// The API server or a controller refuses the Job or its pod.
+    NotMade {
+        /// Where it should have been.
+        place: Place,
+        /// The cluster's words.
+        words: String,
+    },
+}
+
+/// The nodes to try: every one that is ready, or a sample that differs as much as can be.
+#[must_use]
+pub fn places(nodes: Option<&[Node]>, all: bool) -> Vec<Place> {
+    let Some(nodes) = nodes else { return vec![Place::Anywhere] };
+    let fit = nodes.iter().filter(|node| nodes::is_linux(node) && nodes::is_ready(node));
+    let kind = |node: &&Node| {
+        nodes::info(node).map(|info| {
+            (info.architecture.clone(), info.container_runtime_version.clone(), info.kubelet_version.clone())
+        })
+    };
+    let mut kinds: Vec<std::vec::IntoIter<&Node>> =
+        alike(fit.map(|node| (kind(&node), node))).into_iter().map(|(_, nodes)| nodes.into_iter()).collect();
+    let mut chosen: Vec<&Node> = Vec::new();
+    // One of each kind, then a second of each, until there are enough.
+    loop {
+        let before = chosen.len();
+        for kind in &mut kinds {
+            chosen.extend(kind.next());
+        }
+        if chosen.len() == before || (!all && chosen.len() >= SAMPLE) {
+            break;
+        }
+    }
+    chosen.truncate(if all { usize::MAX } else { SAMPLE });
+    chosen.into_iter().map(|node| Place::Node(nodes::name(node).to_owned())).collect()
+}
+
+/// What the pod says.
+#[must_use]
+pub fn observe(pod: &Pod) -> Outcome {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|name| !name.is_empty());
+    let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
+    let (Some(node), Some(status)) = (node.clone(), status) else {
+        return Outcome::Waiting { node, words: unscheduled(pod), made: true };
+    };
+    let state = status.state.clone().unwrap_or_default();
+    if let Some(ended) = state.terminated {
+        if ended.exit_code == 0 {
+            return Outcome::Done { skew: skew(pod, ended.finished_at.map(|time| time.0)), node };
+        }
+        let message = ended.message.or(ended.reason).unwrap_or_default();
+        return Outcome::NotRun { node, words: format!("exit code {}, {}", ended.exit_code, message.trim()) };
+    }
+    if state.running.is_some() {
+        return Outcome::Waiting { node: Some(node), words: "it runs".to_owned(), made: true };
+    }
+    let waiting = state.waiting.unwrap_or_default();
+    let (reason, message) = (waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default());
+    match reason.as_str() {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "ErrImageNeverPull"
+        | "InvalidImageName"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => {
+            Outcome::NotPulled { node, fault: Fault::new(&reason, &message), words: words(&message) }
+        }
+        "RunContainerError" | "CreateContainerError" | "CreateContainerConfigError" => {
+            Outcome::NotRun { node, words: format!("{reason}: {message}") }
+        }
+        _ => Outcome::Waiting { node: Some(node), words: already(status), made: true },
+    }
+}
+
+fn already(status: &ContainerStatus) -> String {
+    if status.image_id.is_empty() { "the node is pulling".to_owned() } else { "the node is starting it".to_owned() }
+}
+
+fn unscheduled(pod: &Pod) -> String {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let refused = conditions.into_iter().find(|it| it.type_ == "PodScheduled" && it.status == "False");
+    refused.and_then(|it| it.message.clone()).unwrap_or_else(|| "the node has not said anything".to_owned())
+}
+
+/// How far the node's clock is behind at least: it can't have ended before it was made. Ahead is for those to tell who know
+/// the server's time.
+fn skew(pod: &Pod, finished: Option<Timestamp>) -> i64 {
+    let made = pod.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+    finished.zip(made).map_or(0, |(finished, made)| (finished.as_second() - made).min(0))
+}
+
+/// What the outcomes mean. `left_out` nodes were not tried.
+#[must_use]
+pub fn judge(outcomes: &[Outcome], discovered: &Discovered, left_out: usize) -> Vec<Finding> {
+    let image = discovered.image.as_deref().unwrap_or_default();
+    let mut findings = Vec::new();
+    let mut done: Vec<&str> = Vec::new();
+    let mut slow: Vec<(&str, i64)> = Vec::new();
+    let mut faults: Vec<((String, String), Option<&str>)> = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Done { node, skew } => {
+                done.push(node);
+                if *skew < -SKEWED {
+                    slow.push((node, -skew));
+                }
+            }
+            Outcome::NotPulled { node, fault, words } => {
+                faults.push((not_pulled(*fault, words, discovered), Some(node)));
+            }
+            Outcome::NotRun { node, words } => {
+                let fix = "kubectl get nodes -o wide".to_owned();
+                faults.push(((format!("the image was pulled and does not run: {words}"), fix), Some(node)));
+            }
+            Outcome::Waiting { node, words, .. } => {
+                let fix =
+                    "# once more, with more time:\nkubectl kitbag doctor --timeout 180\nkubectl get nodes".to_owned();
+                faults.push(((format!("nothing has come of the pull: {words}"), fix), node.as_deref()));
+            }
+            Outcome::NotMade { place, words } => {
+                let fix = "# whoever made that rule has to make an exception, or somebody else runs this:\nkubectl kitbag doctor".to_owned();
+                let node = match place {
+                    Place::Node(node) => Some(node.as_str()),
+                    Place::Anywhere => None,
+                };
+                faults.push(((format!("the cluster refuses the pod that would pull: {words}"), fix), node));
+            }
+        }
+    }
+    for ((text, fix), nodes) in alike(faults) {
+        let nodes: Vec<&str> = nodes.into_iter().flatten().collect();
+        let place = if nodes.is_empty() { String::new() } else { format!("on {}: ", named("node", nodes)) };
+        findings.push(Finding::failure(Check::Pull, format!("{place}{text}")).fix(fix));
+    }
+    if !done.is_empty() {
+        let rest = if left_out == 0 {
+            String::new()
+        } else {
+            format!("; {} not tried (--all-nodes)", counted(left_out, "node"))
+        };
+        let text = format!("{} pulled and ran `{image}`{rest}", named("node", done));
+        findings.insert(0, Finding::ok(Check::Pull, text));
+    }
+    for (node, seconds) in slow {
+        let text = format!("node `{node}` has a clock that is at least {seconds} s behind the API server's");
+        findings.push(Finding::warning(Check::Clock, text).fix("# on that node:\ntimedatectl status"));
+    }
+    findings
+}
+
+/// In seconds: what is less comes of whole seconds.
+const SKEWED: i64 = 5;
+
+fn not_pulled(fault: Fault, words: &str, discovered: &Discovered) -> (String, String) {
+    let Discovered { registry, per_node, generation, .. } = discovered;
+    let pods = "kubectl get pods -n kitbag -o wide";
+    let (text, fix) = match (fault, per_node) {
+        (Fault::Unreachable, true) => (
+            format!("nothing answers at `{registry}`, where the node's own registry should be"),
+            format!("{pods}\n{}", fix::install(None)),
+        ),
+        (Fault::Unreachable, false) => (
+            format!("the node does not reach `{registry}`"),
+            format!(
+                "# a firewall or a NetworkPolicy lies between, or nobody listens; on that node:\ncurl -sS https://{registry}/v2/"
+            ),
+        ),
+        (Fault::NoName, _) => (
+            format!("the node's resolver does not know `{registry}`"),
+            "# nodes know no Services: the name has to be one of the DNS that nodes use".to_owned(),
+        ),
+        (Fault::Missing, _) => (
+            format!(
+                "`{registry}` does not have generation {generation}, of which the ConfigMap speaks; or another program answers there"
+            ),
+            fix::install(None),
+        ),
+        (Fault::Untrusted, _) => (
+            format!("the node does not trust the certificate of `{registry}`"),
+            format!(
+                "# on each node, a file of the container runtime (containerd: `/etc/containerd/certs.d/{registry}/hosts.toml`) has to name the authority"
+            ),
+        ),
+        (Fault::Plain, _) => (
+            format!("`{registry}` speaks plain HTTP, which nodes accept from their own loopback only"),
+            "# put TLS in front of it".to_owned(),
+        ),
+        (Fault::Denied, _) => (
+            format!("`{registry}` does not let the node in"),
+            "# a kitbag registry for nodes has to let everybody pull: see its `htpasswd` and `token-file`".to_owned(),
+        ),
+        (Fault::Full, _) => ("the node's disk is full".to_owned(), "kubectl describe nodes".to_owned()),
+        (Fault::Busy, _) => (
+            format!("the registry at `{registry}` is in trouble: {words}"),
+            "kubectl logs -n kitbag daemonset/registry".to_owned(),
+        ),
+        (Fault::Platform, _) => (
+            "the image is not there for the node's architecture".to_owned(),
+            "kubectl get nodes -L kubernetes.io/arch".to_owned(),
+        ),
+        (Fault::Name | Fault::Never | Fault::Unknown, _) => {
+            (format!("the node cannot pull from `{registry}`: {words}"), pods.to_owned())
+        }
+    };
+    (text, fix)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::doctor::testing::{found, node, nodes, told, with};
+
+fn chosen(all: &[Value], every: bool) -> Vec<String> {
+    let place = |place| match place {
+        Place::Node(node) => node,
+        Place::Anywhere => "anywhere".to_owned(),
+    };
+    places(Some(&nodes(all)), every).into_iter().map(place).collect()
+}
+
+#[test]
+fn a_sample_differs_as_much_as_can_be() {
+    let runtime = |name, version: &str| with(node(name), "/status/nodeInfo/containerRuntimeVersion", version.into());
+    let off = with(node("off"), "/status/conditions/0/status", "False".into());
+    let windows = with(node("windows"), "/status/nodeInfo/operatingSystem", "windows".into());
+    let all = [node("a"), node("b"), node("c"), node("d"), runtime("x", "cri-o://1.30.1"), off, windows];
+    assert_eq!(chosen(&all, false), ["a", "x", "b"]);
+    assert_eq!(chosen(&all, true), ["a", "x", "b", "c", "d"]);
+    assert_eq!(chosen(&all[5..], true), [""; 0]);
+    assert_eq!(places(None, true), [Place::Anywhere]);
+}
+
+/// A pod on `node1` whose container is in this state.
+fn pod(state: &Value) -> Pod {
+    let pod = json!({
+        "metadata": { "name": "kitbag-doctor-b2c4d-0-x", "creationTimestamp": "2026-03-01T12:00:00Z" },
+        "spec": { "nodeName": "node1", "containers": [] },
+        "status": { "containerStatuses": [{
+            "name": "pull", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+        }] },
+    });
+    serde_json::from_value(pod).unwrap()
+}
+
+fn waiting(reason: &str, message: &str) -> Value {
+    json!({ "waiting": { "reason": reason, "message": message } })
+}
+
+#[test]
+fn a_pod_says_what_became_of_the_pull() {
+    let pending = json!({ "spec": { "containers": [] }, "status": { "conditions": [
+        { "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available" },
+    ] } });
+    let states = [
+        json!({ "terminated": { "exitCode": 0, "finishedAt": "2026-03-01T12:00:01Z" } }),
+        json!({ "terminated": { "exitCode": 0, "finishedAt": "2026-03-01T11:58:00Z" } }),
+        json!({ "terminated": { "exitCode": 128, "reason": "StartError", "message": "exec format error" } }),
+        json!({ "running": {} }),
+        waiting("ContainerCreating", ""),
+        waiting(
+            "ErrImagePull",
+            "rpc error: code = Unknown desc = failed to pull: dial tcp 127.0.0.1:5050: connect: connection refused",
+        ),
+        waiting("RunContainerError", "no such file"),
+    ];
+    let mut told: Vec<String> = states.iter().map(|state| format!("{:?}", observe(&pod(state)))).collect();
+    told.push(format!("{:?}", observe(&serde_json::from_value(pending).unwrap())));
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Done { node: "node1", skew: 0 }
+    Done { node: "node1", skew: -120 }
+    NotRun { node: "node1", words: "exit code 128, exec format error" }
+    Waiting { node: Some("node1"), words: "it runs", made: true }
+    Waiting { node: Some("node1"), words: "the node is pulling", made: true }
+    NotPulled { node: "node1", fault: Unreachable, words: "failed to pull: dial tcp 127.0.0.1:5050: connect: connection refused" }
+    NotRun { node: "node1", words: "RunContainerError: no such file" }
+    Waiting { node: None, words: "0/1 nodes are available", made: true }
+    "#);
+}
+
+#[test]
+fn pulls_that_fare_alike_are_told_together() {
+    let done = |node: &str, skew| Outcome::Done { node: node.to_owned(), skew };
+    insta::assert_snapshot!(told(&judge(&[done("b", 0), done("a", -1)], &found(), 7)), @"ok       pull          nodes `a`, `b` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`; 7 nodes not tried (--all-nodes)");
+    insta::assert_snapshot!(told(&judge(&[done("a", -90)], &found(), 0)), @r"
+    ok       pull          node `a` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`
+    warning  clock         node `a` has a clock that is at least 90 s behind the API server's
+                             # on that node:
+                             timedatectl status
+    ");
+    let refused = |node: &str| Outcome::NotPulled {
+        node: node.to_owned(),
+        fault: Fault::Unreachable,
+        words: "connect: connection refused".to_owned(),
+    };
+    insta::assert_snapshot!(told(&judge(&[done("a", 0), refused("b"), refused("c")], &found(), 0)), @r"
+    ok       pull          node `a` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`
+    FAILURE  pull          on nodes `b`, `c`: nothing answers at `127.0.0.1:5050`, where the node's own registry should be
+                             kubectl get pods -n kitbag -o wide
+                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+    ");
+}
+
+#[test]
+fn every_fault_of_a_pull_has_its_own_fix() {
+    let central = Discovered { registry: "registry.example".to_owned(), per_node: false, ..found() };
+    let faults = [
+        (Fault::Missing, found()),
+        (Fault::Unknown, found()),
+        (Fault::Full, found()),
+        (Fault::Platform, found()),
+        (Fault::Busy, found()),
+        (Fault::Unreachable, central.clone()),
+        (Fault::NoName, central.clone()),
+        (Fault::Untrusted, central.clone()),
+        (Fault::Plain, central.clone()),
+        (Fault::Denied, central),
+    ];
+    let texts = faults.map(|(fault, discovered)| {
+        let outcome = Outcome::NotPulled { node: "a".to_owned(), fault, words: "the node's words".to_owned() };
+        told(&judge(&[outcome], &discovered, 0))
+    });
+    insta::assert_snapshot!(texts.concat(), @r"
+    FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
+                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+    FAILURE  pull          on node `a`: the node cannot pull from `127.0.0.1:5050`: the node's words
+                             kubectl get pods -n kitbag -o wide
+    FAILURE  pull          on node `a`: the node's disk is full
+                             kubectl describe nodes
+    FAILURE  pull          on node `a`: the image is not there for the node's architecture
+                             kubectl get nodes -L kubernetes.io/arch
+    FAILURE  pull          on node `a`: the registry at `127.0.0.1:5050` is in trouble: the node's words
+                             kubectl logs -n kitbag daemonset/registry
+    FAILURE  pull          on node `a`: the node does not reach `registry.example`
+                             # a firewall or a NetworkPolicy lies between, or nobody listens; on that node:
+                             curl -sS https://registry.example/v2/
+    FAILURE  pull          on node `a`: the node's resolver does not know `registry.example`
+                             # nodes know no Services: the name has to be one of the DNS that nodes use
+    FAILURE  pull          on node `a`: the node does not trust the certificate of `registry.example`
+                             # on each node, a file of the container runtime (containerd: `/etc/containerd/certs.d/registry.example/hosts.toml`) has to name the authority
+    FAILURE  pull          on node `a`: `registry.example` speaks plain HTTP, which nodes accept from their own loopback only
+                             # put TLS in front of it
+    FAILURE  pull          on node `a`: `registry.example` does not let the node in
+                             # a kitbag registry for nodes has to let everybody pull: see its `htpasswd` and `token-file`
+    ");
+}
+
+#[test]
+fn a_pull_that_was_not_tried_is_a_failure_too() {
+    let outcomes = [
+        Outcome::NotRun { node: "a".to_owned(), words: "exit code 128, exec format error".to_owned() },
+        Outcome::Waiting { node: None, words: "0/1 nodes are available".to_owned(), made: true },
+        Outcome::NotMade {
+            place: Place::Node("b".to_owned()),
+            words: "pods \"x\" is forbidden: exceeded quota".to_owned(),
+        },
+    ];
+    insta::assert_snapshot!(told(&judge(&outcomes, &found(), 0)), @r#"
+    FAILURE  pull          on node `a`: the image was pulled and does not run: exit code 128, exec format error
+                             kubectl get nodes -o wide
+    FAILURE  pull          nothing has come of the pull: 0/1 nodes are available
+                             # once more, with more time:
+                             kubectl kitbag doctor --timeout 180
+                             kubectl get nodes
+    FAILURE  pull          on node `b`: the cluster refuses the pod that would pull: pods "x" is forbidden: exceeded quota
+                             # whoever made that rule has to make an exception, or somebody else runs this:
+                             kubectl kitbag doctor
+    "#);
+}

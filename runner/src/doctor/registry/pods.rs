@@ -1,0 +1,159 @@
+//! What the pods of the registry say of themselves.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+
+use crate::doctor::finding::{Check, Finding, alike, named};
+use crate::doctor::fix;
+use crate::wait::Fault;
+
+/// What is wrong with a pod: of the same kind on several nodes, it is said once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trouble {
+    text: String,
+    fix: String,
+}
+
+/// A finding for each kind of trouble.
+pub(super) fn judge(pods: &[Pod], nodes: &[Node]) -> Vec<Finding> {
+    // A node that is off says nothing of its pods: that is told with the nodes.
+    let off = |pod: &&Pod| {
+        nodes.iter().any(|it| node(pod) == Some(crate::doctor::nodes::name(it)) && !crate::doctor::nodes::is_ready(it))
+    };
+    let troubled =
+        pods.iter().filter(|pod| !off(pod)).filter_map(|pod| Some((trouble(pod)?, node(pod).unwrap_or("?"))));
+    alike(troubled)
+        .into_iter()
+        .map(|(Trouble { text, fix }, nodes)| {
+            Finding::failure(Check::Registry, format!("on {}: {text}", named("node", nodes))).fix(fix)
+        })
+        .collect()
+}
+
+/// The node that it is on, or meant for: the DaemonSet's controller says so by an affinity.
+pub(super) fn node(pod: &Pod) -> Option<&str> {
+    let spec = pod.spec.as_ref()?;
+    let meant = || {
+        let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+        let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+        let fields = terms.iter().flat_map(|term| term.match_fields.iter().flatten());
+        fields.filter(|field| field.key == "metadata.name").find_map(|field| field.values.as_ref()?.first())
+    };
+    spec.node_name.as_deref().filter(|name| !name.is_empty()).or_else(|| meant().map(String::as_str))
+}
+
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
+}
+
+/// The digest of the image that runs.
+pub(super) fn digest(pod: &Pod) -> Option<&str> {
+    let id = status(pod)?.image_id.as_str();
+    Some(id.rsplit_once('@').map_or(id, |(_, digest)| digest)).filter(|digest| !digest.is_empty())
+}
+
+fn status(pod: &Pod) -> Option<&ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+}
+
+fn trouble(pod: &Pod) -> Option<Trouble> {
+    // One that goes has had its successor.
+    if is_ready(pod) || pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let Some(status) = status(pod) else { return unscheduled(pod) };
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+    let (reason, message) = waiting
+        .map(|it| (it.reason.as_deref().unwrap_or_default(), it.message.as_deref().unwrap_or_default()))
+        .unwrap_or_default();
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "RegistryUnavailable" => {
+            Some(not_pulled(&status.image, reason, message))
+        }
+        _ if reason == "CrashLoopBackOff" || status.restart_count > 0 || ended(status).is_some() => {
+            Some(crashed(name, status))
+        }
+        "" if waiting.is_none() => Some(Trouble {
+            text: "the registry runs and is not ready".to_owned(),
+            fix: format!("kubectl logs -n kitbag {name}"),
+        }),
+        // On its way.
+        "" | "ContainerCreating" | "PodInitializing" => None,
+        _ => Some(Trouble {
+            text: format!("the registry's container cannot be made ({reason}): {message}"),
+            fix: format!("kubectl describe pod -n kitbag {name}"),
+        }),
+    }
+}
+
+fn not_pulled(image: &str, reason: &str, message: &str) -> Trouble {
+    let fault = Fault::new(reason, message);
+    let why = match fault {
+        Fault::Missing => "there is no such image".to_owned(),
+        Fault::Denied => "its registry wants a secret".to_owned(),
+        Fault::NoName | Fault::Unreachable => "its registry cannot be reached from the node".to_owned(),
+        Fault::Platform => "it is not there for the node's architecture".to_owned(),
+        Fault::Name => "that is no reference of an image".to_owned(),
+        Fault::Never => "it is not on the node, and must not be pulled".to_owned(),
+        Fault::Full => "the node's disk is full".to_owned(),
+        _ => crate::wait::words(message),
+    };
+    let fix = match fault {
+        Fault::Never => {
+            "# on that node, with the archive of the image:\nctr -n k8s.io images import kitbag.tar".to_owned()
+        }
+        Fault::Full => "kubectl describe nodes".to_owned(),
+        Fault::Denied => format!("{} --pull-secret NAME", fix::install(Some(image))),
+        _ => fix::install(None),
+    };
+    Trouble { text: format!("the registry's image `{image}` cannot be pulled: {why}"), fix }
+}
+
+/// How its last run ended, and its last words: the DaemonSet asks the kubelet to keep the end of the log.
+fn ended(status: &ContainerStatus) -> Option<(i32, &str)> {
+    let state = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+    let ended = state.or_else(|| status.last_state.as_ref()?.terminated.as_ref())?;
+    Some((ended.exit_code, ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or_default()))
+}
+
+fn crashed(name: &str, status: &ContainerStatus) -> Trouble {
+    let (code, words) = ended(status).unwrap_or_default();
+    let image = Some(status.image.as_str());
+    let last = words.trim().lines().last().unwrap_or_default();
+    let last = last.strip_prefix("error: ").unwrap_or(last);
+    let last = if last.is_empty() { String::new() } else { format!(": {last}") };
+    if words.contains("Address already in use") {
+        let fix = format!(
+            "# on that node, to see which:\nss -ltnp 'sport = :5050'\n# or, to take another port:\n{} --port 5051",
+            fix::install(image)
+        );
+        return Trouble { text: format!("another program of the node has the registry's port{last}"), fix };
+    }
+    if words.contains("artifact type") {
+        let fix = "# program and store have to be of the same release, as they are in the image of one:\n".to_owned();
+        return Trouble {
+            text: format!("the registry cannot read its store, which is of another format{last}"),
+            fix: fix + &fix::install(None),
+        };
+    }
+    Trouble {
+        text: format!("the registry ends again and again, exit code {code}{last}"),
+        fix: format!("kubectl logs -n kitbag {name} --previous"),
+    }
+}
+
+fn unscheduled(pod: &Pod) -> Option<Trouble> {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let refused = conditions.into_iter().find(|it| it.type_ == "PodScheduled" && it.status == "False")?;
+    let message = refused.message.as_deref().unwrap_or("no reason is given");
+    let fix = if message.contains("free ports") {
+        "# the DaemonSet must not declare `ports`: under hostNetwork two versions cannot share a declared one\n"
+            .to_owned()
+            + &fix::install(None)
+    } else {
+        format!("kubectl describe pod -n kitbag {}", pod.metadata.name.as_deref().unwrap_or_default())
+    };
+    Some(Trouble { text: format!("the registry's pod finds no place: {message}"), fix })
+}
