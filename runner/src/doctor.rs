@@ -48,6 +48,7 @@ pub struct Plan {
 pub fn judge(facts: &Facts, needs: &BTreeMap<Name, Needs>) -> (Vec<Finding>, Option<Discovered>) {
     let Facts { who, .. } = facts;
     let mut findings = server::judge(&facts.server);
+    findings.push(server::session(&facts.upgrade));
     let (discovery, found) =
         discovery::judge(&facts.discovery, facts.daemonset.got().map(registry::image).as_deref(), who);
     findings.push(discovery);

@@ -70,6 +70,8 @@ pub struct Facts {
     pub who: Who,
     /// The API server.
     pub server: Server,
+    /// Whether the API server gives a WebSocket to who asks for one: false where it has not heard that one was wanted.
+    pub upgrade: Fetched<bool>,
     /// The ConfigMap that says where nodes pull from.
     pub discovery: Fetched<ConfigMap>,
     /// The registry's DaemonSet.

@@ -1,8 +1,8 @@
 //! Asks the API server for what can be judged: first what may be asked, then all of it at once. Nothing is changed.
 
 use futures_util::future::join_all;
-use http::Request;
-use http::header::DATE;
+use http::header::{CONNECTION, DATE, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{Request, StatusCode};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
@@ -21,6 +21,10 @@ use crate::access::rules::Without;
 use crate::access::{self, Answer, Permissions};
 use crate::discovery;
 use crate::error::{Error, root_cause};
+use crate::refusal::Refusal;
+
+/// The answer to it is not looked at, so that it need not be a secret (RFC 6455, section 4.1).
+const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// A verb on a resource of an API group, and which object if it is one: what somebody may or may not.
 type Wanted = (&'static str, &'static str, &'static str, Option<String>);
@@ -28,7 +32,8 @@ type Wanted = (&'static str, &'static str, &'static str, Option<String>);
 /// All facts, for a user whom this machine calls `user`.
 ///
 /// # Errors
-/// [`Error::Unreachable`] where there is no API server to say anything.
+/// [`Error::Unreachable`] where there is no API server to say anything, and [`Error::Refused`] where it knows nobody by that
+/// name.
 pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Result<Facts, Error> {
     let (server, user, permissions, registry_permissions, nodes) = tokio::join!(
         server(client),
@@ -40,7 +45,8 @@ pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Resu
     let there = |verb, group, resource| registry_permissions.may(verb, group, resource, None) != Answer::No;
     let here = |verb, resource, name| permissions.may(verb, "", resource, name) != Answer::No;
     let (sees_daemonset, sees_pods) = (there("get", "apps", "daemonsets"), there("list", "", "pods"));
-    let (discovery, daemonset, pods, events, nodes, own, quotas) = tokio::join!(
+    let (upgrade, discovery, daemonset, pods, events, nodes, own, quotas) = tokio::join!(
+        upgrade(client, namespace, here("watch", "pods", None)),
         get::<ConfigMap>(Api::namespaced(client.clone(), discovery::NAMESPACE), discovery::NAME, true),
         get::<DaemonSet>(Api::namespaced(client.clone(), NAMESPACE), NAME, sees_daemonset),
         list::<Pod>(Api::namespaced(client.clone(), NAMESPACE), "", sees_pods),
@@ -59,6 +65,7 @@ pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Resu
     Ok(Facts {
         who: Who { user, namespace: namespace.to_owned(), platform },
         server: server?,
+        upgrade,
         discovery,
         daemonset,
         pods: of_daemonset(pods),
@@ -82,10 +89,39 @@ async fn server(client: &Client) -> Result<Server, Error> {
     let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
     let status = answer.status();
     let body = answer.into_body().collect_bytes().await.map_err(|error| unreachable(&error))?;
+    if status == StatusCode::UNAUTHORIZED {
+        return Err(Refusal::Unauthorized { message: format!("status {status}") }.into());
+    }
+    if status.is_server_error() {
+        return Err(Error::Unreachable(format!("status {status}")));
+    }
     // Who may not know the version gets an answer all the same.
     let version =
         if status.is_success() { serde_json::from_slice(&body).unwrap_or_default() } else { Default::default() };
     Ok(Server { version, date, asked: (before, after) })
+}
+
+/// A watch can be had over a WebSocket too, and changes nothing. Where something on the way takes the headers away that ask
+/// for it, the API server answers as to any other question.
+async fn upgrade(client: &Client, namespace: &str, permitted: bool) -> Fetched<bool> {
+    if !permitted {
+        return Fetched::Forbidden;
+    }
+    let request = Request::get(format!("/api/v1/namespaces/{namespace}/pods?watch=true&timeoutSeconds=1"))
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_VERSION, "13")
+        .header(SEC_WEBSOCKET_KEY, WEBSOCKET_KEY)
+        // Which the API server wants to have, whatever it says.
+        .header(ORIGIN, "http://localhost")
+        .body(Body::empty());
+    let Ok(request) = request else { return Fetched::Failed(format!("`{namespace}` is no name of a namespace")) };
+    match client.send(request).await.map(|answer| answer.status()) {
+        Ok(StatusCode::SWITCHING_PROTOCOLS) => Fetched::Got(true),
+        Ok(status) if status.is_success() => Fetched::Got(false),
+        Ok(status) => Fetched::Failed(format!("status {status}")),
+        Err(error) => Fetched::Failed(root_cause(&error)),
+    }
 }
 
 /// What is looked at in the registry's namespace, and what a pull there takes.

@@ -8,6 +8,8 @@ use serde::Serialize;
 pub enum Check {
     /// The versions of the API server and of this program.
     Version,
+    /// The connections that sessions take.
+    Session,
     /// The clocks of this machine, of the API server and of nodes.
     Clock,
     /// What tells the plugin where nodes pull from.
@@ -32,6 +34,7 @@ impl Check {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Version => "version",
+            Self::Session => "session",
             Self::Clock => "clock",
             Self::Discovery => "discovery",
             Self::Registry => "registry",

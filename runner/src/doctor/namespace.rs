@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kitbag_toolsets::{Catalog, Name, Need, Needs};
 
 use super::facts::{Fetched, Who};
-use super::finding::{Check, Finding};
+use super::finding::{Check, Finding, alike};
 use crate::sentences::{in_baseline, in_restricted};
 
 /// The label that says what is refused there.
@@ -82,11 +82,16 @@ fn tools(needs: &BTreeMap<Name, Needs>, is_meant: impl Fn(&Needs) -> bool) -> Ve
 
 /// What works under a condition, each with the tools that want it.
 fn conditions(needs: &BTreeMap<Name, Needs>, fate: fn(Need) -> &'static str) -> Vec<String> {
-    let each =
-        needs.iter().flat_map(|(tool, needs)| needs.all().map(move |need| (fate(need), format!("{tool} ({need})"))));
-    super::finding::alike(each.filter(|(fate, _)| *fate != REFUSED && *fate != "works"))
+    let each = needs.iter().flat_map(|(tool, needs)| needs.all().map(move |need| (fate(need), (tool, need))));
+    alike(each.filter(|(fate, _)| *fate != REFUSED && *fate != "works"))
         .into_iter()
-        .map(|(fate, tools)| format!("{}: {fate}", tools.join(", ")))
+        .map(|(fate, needs)| {
+            let tools = alike(needs).into_iter().map(|(tool, needs)| {
+                let needs: Vec<&str> = needs.into_iter().map(Need::as_str).collect();
+                format!("{tool} ({})", needs.join(", "))
+            });
+            format!("{}: {fate}", tools.collect::<Vec<_>>().join(", "))
+        })
         .collect()
 }
 

@@ -174,10 +174,13 @@ pub fn judge(outcomes: &[Outcome], discovered: &Discovered, left_out: usize) -> 
                 let fix = "kubectl get nodes -o wide".to_owned();
                 faults.push(((format!("the image was pulled and does not run: {words}"), fix), Some(node)));
             }
-            Outcome::Waiting { node, words, .. } => {
-                let fix =
-                    "# once more, with more time:\nkubectl kitbag doctor --timeout 180\nkubectl get nodes".to_owned();
-                faults.push(((format!("nothing has come of the pull: {words}"), fix), node.as_deref()));
+            Outcome::Waiting { node, words, made } => {
+                let fix = if *made {
+                    "# once more, with more time:\nkubectl kitbag doctor --timeout 180\nkubectl get nodes"
+                } else {
+                    "# the cluster's controllers make pods of Jobs: do they run?\nkubectl get pods -n kube-system"
+                };
+                faults.push(((format!("nothing has come of the pull: {words}"), fix.to_owned()), node.as_deref()));
             }
             Outcome::NotMade { place, words } => {
                 let fix = "# whoever made that rule has to make an exception, or somebody else runs this:\nkubectl kitbag doctor".to_owned();

@@ -46,12 +46,13 @@ pub(super) fn judge(facts: &Facts, discovered: Option<&Discovered>) -> Vec<Findi
     let (Some(pods), nodes) = (facts.pods.got(), facts.nodes.got().map(Vec::as_slice).unwrap_or_default()) else {
         return vec![Finding::skipped(Check::Registry, facts.pods.why_not("list pods in namespace `kitbag`"))];
     };
-    let mut findings = not_made(daemonset, &facts.events);
+    let refused = not_made(daemonset, &facts.events);
+    // That tells why nodes have none.
+    let mut findings = if refused.is_empty() { without(daemonset, pods, nodes) } else { refused };
     findings.extend(pods::judge(pods, nodes));
     if findings.is_empty() {
         findings.extend(rollout(daemonset));
     }
-    findings.extend(without(daemonset, pods, nodes));
     findings.extend(skew(pods));
     if findings.is_empty() {
         let ready = daemonset.status.as_ref().map_or(0, |status| status.number_ready);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::facts::Server;
+use super::facts::{Fetched, Server};
 use super::finding::{Check, Finding};
 
 /// The first minor version of Kubernetes 1 whose ephemeral containers are not an experiment.
@@ -20,6 +20,20 @@ const BROKEN: Duration = Duration::from_secs(60);
 #[must_use]
 pub(super) fn judge(server: &Server) -> Vec<Finding> {
     vec![version(server), clock(server)]
+}
+
+/// Whether a session can be had: it is a WebSocket.
+#[must_use]
+pub(super) fn session(upgrade: &Fetched<bool>) -> Finding {
+    match upgrade {
+        Fetched::Got(true) => Finding::ok(Check::Session, "WebSockets pass between this machine and the API server"),
+        Fetched::Got(false) => Finding::failure(
+            Check::Session,
+            "a proxy between this machine and the API server takes away the headers `Connection` and `Upgrade`: no session can be opened",
+        )
+        .fix("# the proxy has to pass WebSockets on; or go around it:\nexport NO_PROXY=HOST\nkubectl config view --minify"),
+        other => Finding::skipped(Check::Session, other.why_not("watch pods")),
+    }
 }
 
 /// The minor version: some vendors write `27+`.
@@ -148,6 +162,20 @@ mod tests {
                                  # the clock that is wrong has to be set by NTP
         ");
         insta::assert_snapshot!(told(&[clock(&Server::default())]), @"skipped  clock         the API server's answers have no `Date`: something between takes it away");
+    }
+
+    #[test]
+    fn a_proxy_may_take_a_websocket_for_a_question() {
+        let upgrades = [Fetched::Got(true), Fetched::Got(false), Fetched::Forbidden, Fetched::Failed("403".to_owned())];
+        insta::assert_snapshot!(told(&upgrades.map(|it| session(&it))), @r"
+        ok       session       WebSockets pass between this machine and the API server
+        FAILURE  session       a proxy between this machine and the API server takes away the headers `Connection` and `Upgrade`: no session can be opened
+                                 # the proxy has to pass WebSockets on; or go around it:
+                                 export NO_PROXY=HOST
+                                 kubectl config view --minify
+        skipped  session       only who may watch pods can look at that
+        skipped  session       the cluster does not say: 403
+        ");
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use k8s_openapi::jiff::Timestamp;
+use kitbag_runner::Kind;
 use kitbag_runner::doctor::facts::{Facts, Fetched};
 use kitbag_runner::doctor::fetch::facts;
 use kitbag_runner::doctor::pull::attempt::Attempt;
@@ -101,6 +102,7 @@ async fn the_platform_team_is_shown_everything() {
     GET /api/v1/namespaces/kitbag/pods?
     GET /api/v1/namespaces/kube-public/configmaps/kitbag
     GET /api/v1/namespaces/web
+    GET /api/v1/namespaces/web/pods?watch=true&timeoutSeconds=1
     GET /api/v1/namespaces/web/resourcequotas?
     GET /api/v1/nodes?
     GET /apis/apps/v1/namespaces/kitbag/daemonsets/registry
@@ -110,6 +112,8 @@ async fn the_platform_team_is_shown_everything() {
     POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews?
     POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews?
     ");
+    // This server takes a WebSocket for any other question, as one does behind a proxy that changes the headers.
+    assert_eq!(facts.upgrade, Fetched::Got(false));
     assert!(facts.who.platform);
     assert_eq!(facts.who.user, "jane");
     assert_eq!(facts.server.version.git_version, "v1.36.3");
@@ -167,6 +171,16 @@ async fn who_cannot_be_reached_is_an_error() {
     let (service, handle) = mock::pair::<Request<Body>, Response<Body>>();
     drop(handle);
     assert!(facts(&Client::new(service, "web"), "web", None).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_is_not_let_in_learns_nothing_else() {
+    for (code, kind) in [(401, Kind::Forbidden), (502, Kind::Cluster)] {
+        let (client, _, server) = server(move |_, _| refused(code, "no"));
+        assert_eq!(facts(&client, "web", None).await.unwrap_err().kind(), kind);
+        drop(client);
+        server.await.unwrap();
+    }
 }
 
 /// A pod of the Job number `index`.

@@ -142,6 +142,7 @@ fn a_pull_that_was_not_tried_is_a_failure_too() {
     let outcomes = [
         Outcome::NotRun { node: "a".to_owned(), words: "exit code 128, exec format error".to_owned() },
         Outcome::Waiting { node: None, words: "0/1 nodes are available".to_owned(), made: true },
+        Outcome::Waiting { node: None, words: "its Job has not made a pod".to_owned(), made: false },
         Outcome::NotMade {
             place: Place::Node("b".to_owned()),
             words: "pods \"x\" is forbidden: exceeded quota".to_owned(),
@@ -154,6 +155,9 @@ fn a_pull_that_was_not_tried_is_a_failure_too() {
                              # once more, with more time:
                              kubectl kitbag doctor --timeout 180
                              kubectl get nodes
+    FAILURE  pull          nothing has come of the pull: its Job has not made a pod
+                             # the cluster's controllers make pods of Jobs: do they run?
+                             kubectl get pods -n kube-system
     FAILURE  pull          on node `b`: the cluster refuses the pod that would pull: pods "x" is forbidden: exceeded quota
                              # whoever made that rule has to make an exception, or somebody else runs this:
                              kubectl kitbag doctor

@@ -241,7 +241,6 @@ fn pods_that_are_refused_are_told_by_who_refuses_them() {
             "metadata": {}, "involvedObject": { "kind": "DaemonSet", "name": "registry" }, "reason": "FailedCreate", "message": message,
         });
         facts.events = vec![serde_json::from_value(event).unwrap()];
-        facts.nodes = Fetched::Forbidden;
         judged(&facts)
     });
     insta::assert_snapshot!(texts.concat(), @r#"
