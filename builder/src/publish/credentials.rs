@@ -15,9 +15,6 @@ use crate::fs::{self, FsError};
 
 /// What every helper says about a registry that it does not know (docker-credential-helpers, `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
-/// What Docker calls its own registry, and what references call it.
-const HUB: &str = "https://index.docker.io/v1/";
-const HUB_HOSTS: [&str; 2] = ["docker.io", "index.docker.io"];
 
 /// Why credentials that are there cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -117,8 +114,10 @@ fn in_file(file: &Path, bytes: &[u8], repository: &Reference) -> Result<Option<R
 /// What the repository may be called in a file: the most special name first, as podman has it, and those that only some
 /// files have only where they are `listed`. For the registry itself, a helper may be asked.
 fn keys(repository: &Reference, listed: impl Fn(&str) -> bool) -> Vec<String> {
-    let is_hub = HUB_HOSTS.contains(&repository.registry());
-    let hosts = if is_hub { &HUB_HOSTS[..] } else { &[repository.registry()] };
+    // References call Docker's own registry by another name than its clients speak to, and its files by a third.
+    let (host, spoken_to) = (repository.registry(), repository.resolve_registry());
+    let is_dockers = host != spoken_to;
+    let hosts = if is_dockers { &[host, spoken_to][..] } else { &[host] };
     let path = format!("/{}", repository.repository());
     let mut keys = Vec::new();
     for host in hosts {
@@ -128,9 +127,9 @@ fn keys(repository: &Reference, listed: impl Fn(&str) -> bool) -> Vec<String> {
         keys.extend(names);
     }
     keys.retain(|key| listed(key));
-    let asked = if is_hub { HUB } else { repository.registry() };
-    if keys.iter().all(|key| key != asked) {
-        keys.push(asked.to_owned());
+    let asked = if is_dockers { format!("https://{spoken_to}/v1/") } else { host.to_owned() };
+    if !keys.contains(&asked) {
+        keys.push(asked);
     }
     keys
 }
@@ -159,7 +158,6 @@ mod tests {
         "registry.example": {"auth":"dTpvbmU="},
         "registry.example/team/tools": {"auth":"dTp0d28="},
         "https://old.example/v1/": {"auth":"dTpvbmU="},
-        "https://index.docker.io/v1/": {"auth":"dTp0d28="},
         "broken.example": {"auth":"%%%"},
         "token.example": {"identitytoken":"secret"}
     }}"#;
@@ -172,12 +170,21 @@ mod tests {
             ("registry.example/team/tools", "u two"),
             ("registry.example/team/tools/strace:1", "u two"),
             ("old.example/strace", "u one"),
-            ("docker.io/team/tools", "u two"),
             ("other.example/strace", "None"),
         ] {
             assert_eq!(found(AUTHS, repository), expected, "{repository}");
         }
-        assert_eq!(found(r#"{"auths":{"docker.io/team":{"auth":"dTpvbmU="}}}"#, "docker.io/team/tools"), "u one");
+    }
+
+    #[test]
+    fn dockers_own_registry_goes_by_the_names_that_clients_have_for_it() {
+        let reference: Reference = "team/tools".parse().unwrap();
+        let (host, spoken_to) = (reference.registry(), reference.resolve_registry());
+        assert_ne!(host, spoken_to);
+        for key in [format!("https://{spoken_to}/v1/"), format!("{host}/team"), spoken_to.to_owned()] {
+            let file = format!(r#"{{"auths":{{"{key}":{{"auth":"dTpvbmU="}}}}}}"#);
+            assert_eq!(found(&file, "team/tools"), "u one", "{key}");
+        }
     }
 
     #[test]

@@ -20,12 +20,12 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Runs every check; the first that fails ends it.
 pub(crate) fn run() -> Result {
-    let mut progress = Progress::new(10);
+    let mut progress = Progress::new(11);
     progress.step("packages and targets", set_up)?;
     progress.step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
     progress.step("lints", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
-        let tests = ["--package", "kitbag-tests", "--test", "clients", "--test", "e2e"];
+        let tests = ["--package", "kitbag-tests", "--test", "clients", "--test", "deploy", "--test", "e2e"];
         cargo(&[&["clippy"], &tests[..], &["--quiet", "--", "--deny", "warnings"]].concat())
     })?;
     progress.step("licences, sources, duplicates, one TLS provider", || {
@@ -38,6 +38,9 @@ pub(crate) fn run() -> Result {
         Ok((programs, store))
     })?;
     progress.step("the same bytes from another directory", || rebuild(&programs.builder))?;
+    progress.step("manifests, chart and alerts, by helm and promtool", || {
+        cargo(&["test", "--package", "kitbag-tests", "--test", "deploy", "--quiet"])
+    })?;
     progress.step("real clients", || cargo(&["test", "--package", "kitbag-tests", "--test", "clients", "--quiet"]))?;
     progress.step("the registry under torture, in its short form", || torture::torture(&programs, torture::SHORT))?;
     progress.step("end to end, on a real node", || {

@@ -6,7 +6,7 @@ use crate::doctor::testing::{everything, jane, permissions, told};
 
 #[test]
 fn all_that_is_permitted_stands_in_one_line() {
-    insta::assert_snapshot!(told(&judge(&everything(), &jane())), @"ok       rbac          `jane` may, in namespace `web`: get `pods`; patch `pods/ephemeralcontainers`; create and get `pods/exec`; watch `pods`; create `events`; list and watch `events`; list `pods`");
+    insta::assert_snapshot!(told(&judge(&everything(), &jane())), @"ok       rbac          `jane` may, in namespace `web`: get `pods`; patch `pods/ephemeralcontainers`; create and get `pods/exec`; watch `pods`; create `events`; list `events`; watch `events`; list `pods`");
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn each_missing_rule_is_told_with_its_role() {
                              # for the platform team; the rule is {apiGroups: [""], resources: [pods/ephemeralcontainers], verbs: [patch]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
                              kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
-    warning  rbac          `jane` may not create and get `pods/exec` in namespace `web`: the debug container has one session only, and ends with it
+    warning  rbac          `jane` may not create and get `pods/exec` in namespace `web`: the debug container has one session only, ends with it, and its output stands in the container's log
                              # for the platform team; the rule is {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
                              kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
@@ -32,8 +32,12 @@ fn each_missing_rule_is_told_with_its_role() {
                              # for the platform team; the rule is {apiGroups: [""], resources: [events], verbs: [create]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
                              kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
-    warning  rbac          `jane` may not list and watch `events` in namespace `web`, which tells what the node says when a debug container does not start: that is not shown
-                             # for the platform team; the rule is {apiGroups: [""], resources: [events], verbs: [list, watch]}
+    warning  rbac          `jane` may not list `events` in namespace `web`, which tells what the node says when a debug container does not start: what the node says is not shown
+                             # for the platform team; the rule is {apiGroups: [""], resources: [events], verbs: [list]}
+                             kubectl kitbag rbac list -n web | kubectl apply -f -
+                             kubectl create rolebinding kitbag-list -n web --role=kitbag-list --user=jane
+    warning  rbac          `jane` may not watch `events` in namespace `web`, which sees the start of a debug container when the node tells of it: the start is seen up to a second later
+                             # for the platform team; the rule is {apiGroups: [""], resources: [events], verbs: [watch]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
                              kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
     warning  rbac          `jane` may not list `pods` in namespace `web`: pods have to be named, and `list` does not work
@@ -63,7 +67,8 @@ fn a_server_that_does_not_say_is_no_failure() {
     skipped  rbac          the API server does not say whether `jane` may create and get `pods/exec`
     skipped  rbac          the API server does not say whether `jane` may watch `pods`
     skipped  rbac          the API server does not say whether `jane` may create `events`
-    skipped  rbac          the API server does not say whether `jane` may list and watch `events`
+    skipped  rbac          the API server does not say whether `jane` may list `events`
+    skipped  rbac          the API server does not say whether `jane` may watch `events`
     skipped  rbac          the API server does not say whether `jane` may list `pods`
     ");
 }
