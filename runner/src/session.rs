@@ -116,7 +116,11 @@ pub async fn run(
         // A container that ends takes its sessions along, but a command can also get these signals alone.
         Ok(End::Status(code @ (HUNG_UP | KILLED))) => match has_ended(place, FATE).await {
             Ok(Some(ending)) => Err(left.failed(place.gone(ending.to_string()).into())),
-            Ok(None) | Err(_) => Ok(left.ended(code)),
+            // The pod's status comes up to a second late. The container itself knows at once.
+            Ok(None) | Err(_) => match ask(place, &["status"]).await {
+                Err(gone @ Error::Session(SessionError::Gone { .. })) => Err(left.failed(place.fate(gone).await)),
+                Ok(_) | Err(_) => Ok(left.ended(code)),
+            },
         },
         Ok(End::Status(code) | End::Killed(code) | End::Left(code)) => Ok(left.ended(code)),
         Err(broken) => Err(left.failed(place.fate(place.explain(broken, false)).await)),

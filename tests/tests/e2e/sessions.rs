@@ -109,7 +109,8 @@ fn a_shell_on_a_terminal(world: &World) {
     terminal.send("until stty size | grep -q '^40 90'; do sleep 0.1; done; echo res''ized\n").unwrap();
     terminal.expect("resized", PATIENCE).unwrap();
     // Control-C ends the command, not the session.
-    terminal.send("echo sle''eping; sleep 1000\n").unwrap();
+    // It is in the foreground when it says so, which a shell that has yet to start it is not.
+    terminal.send("sh -c 'echo sle\"\"eping; exec sleep 1000'\n").unwrap();
     terminal.expect("sleeping", PATIENCE).unwrap();
     terminal.send("\u{3}").unwrap();
     terminal.send("echo still h''ere\n").unwrap();
