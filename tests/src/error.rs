@@ -64,6 +64,9 @@ pub enum Error {
     /// No node was started on this directory.
     #[error("no node runs in `{}`", .0.display())]
     NotUp(PathBuf),
+    /// Every number that a node of a cluster can have is taken.
+    #[error("the cluster in `{}` has had as many nodes as it can have: start another one", .0.display())]
+    NoRoom(PathBuf),
     /// The calling program forgot its part.
     #[error("`kitbag_tests::machine::enter` was not called at the start of `main`")]
     EnterNotCalled,

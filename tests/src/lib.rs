@@ -1,5 +1,5 @@
-//! What the end-to-end tests and the demonstration stand on: a real one-node Kubernetes in private namespaces, a
-//! workload that is hard to debug, a registry, a DNS server, and a terminal to type on. No test lives here.
+//! What the end-to-end tests and the demonstration stand on: a real Kubernetes of one node or more in private namespaces,
+//! a workload that is hard to debug, a registry, a DNS server, and a terminal to type on. No test lives here.
 //!
 //! A program that starts a [`Node`] calls [`machine::enter`] first thing in `main`: the node's own processes are that
 //! same program, started again.
@@ -15,6 +15,7 @@ mod error;
 mod go;
 pub mod image;
 pub mod machine;
+mod member;
 pub mod node;
 pub mod packages;
 mod pki;

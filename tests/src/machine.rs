@@ -1,8 +1,8 @@
 //! The node's own processes. They are the calling program again, started with a hidden first argument:
 //!
 //! - `keep` stays outside: it makes the control groups, starts the rest, and when the rest has ended, or its starter has
-//!   (its standard input is then at its end), removes them and the node's files. So nothing remains, however the
-//!   starter ends.
+//!   (its standard input is then at its end), or the first machine has, where this is another one of its cluster, removes
+//!   them and the node's files. So nothing remains, however the starter ends.
 //! - `join` moves into the groups and becomes, through `unshare` for the control group namespace,
 //! - `settle`, which becomes `unshare` for the other namespaces, which starts
 //! - `init`, their first process: it sets up mounts and network, and runs the services, for ever.
@@ -11,8 +11,9 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     ffi::OsString,
+    fmt::Write,
     fs::{self, File},
-    io::{Read, Write},
+    io::Read,
     net::TcpStream,
     os::unix::process::{CommandExt, parent_id},
     path::{Path, PathBuf},
@@ -30,9 +31,10 @@ use rustix::{
 
 use crate::{
     cgroups::Groups,
-    error::{Error, Result, checked, file, run, spawn},
-    services::{ADDRESS, GATEWAY, Service, programs, services},
-    state::{Process, State, remove_files},
+    error::{Error, Result, feed, file, run, spawn},
+    member::Member,
+    services::{GATEWAY, SWITCH, Service, programs, services},
+    state::{Process, State, end_others, remove_files},
 };
 
 /// The first argument that makes the program one of the node's processes.
@@ -50,7 +52,7 @@ pub fn enter() {
     }
     let dir = PathBuf::from(arguments.get(2).cloned().unwrap_or_default());
     let result = match arguments.get(1).and_then(|role| role.to_str()) {
-        Some("keep") => keep(&dir),
+        Some("keep") => keep(&dir, arguments.get(3)),
         Some("join") => join(&dir).map(|never| match never {}),
         Some("settle") => settle(&dir).map(|never| match never {}),
         Some("init") => init(&dir).map(|never| match never {}),
@@ -66,14 +68,18 @@ pub fn enter() {
 pub(crate) const RELEASE: u8 = b'\n';
 
 /// Start the keeper of a node in `dir`. The node ends when the keeper's standard input does, unless it was released.
-pub(crate) fn start(dir: &Path) -> Result<std::process::Child> {
+pub(crate) fn start(dir: &Path, member: Member) -> Result<std::process::Child> {
     if !ENTERED.load(Ordering::Relaxed) {
         return Err(Error::EnterNotCalled);
     }
     let mut command = again("keep", dir)?;
     let path = dir.join("log/machine.log");
     let log = File::create(&path).map_err(file("write", &path))?;
-    command.stdin(Stdio::piped()).stdout(log.try_clone().map_err(file("write", &path))?).stderr(log);
+    command
+        .arg(member.to_string())
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().map_err(file("write", &path))?)
+        .stderr(log);
     command.current_dir("/").spawn().map_err(spawn(&command))
 }
 
@@ -85,7 +91,9 @@ fn again(role: &str, dir: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn keep(dir: &Path) -> Result<()> {
+fn keep(dir: &Path, member: Option<&OsString>) -> Result<()> {
+    let member = member.and_then(|member| member.to_str()?.parse().ok()).unwrap_or(Member::FIRST);
+    let first = if member == Member::FIRST { None } else { State::read(member.first_dir(dir))?.init };
     // A session of its own: the terminal's Ctrl-C is for the starter. It fails if this is one already.
     let _ = setsid();
     let own = std::process::id().cast_signed();
@@ -97,7 +105,7 @@ fn keep(dir: &Path) -> Result<()> {
 
     let result = (|| {
         let keeper = Process::of(own).ok_or_else(|| Error::NotUp(dir.into()))?;
-        State { keeper, init: None, groups: groups.clone() }.write(dir)?;
+        State { keeper, init: None, groups: groups.clone(), member }.write(dir)?;
         let mut command = again("join", dir)?;
         let mut child = command.stdin(Stdio::null()).spawn().map_err(spawn(&command))?;
         if let Some(child) = Process::of(child.id().cast_signed()) {
@@ -107,10 +115,17 @@ fn keep(dir: &Path) -> Result<()> {
                     child.kill();
                 }
             });
+            if let Some(first) = first {
+                thread::spawn(move || {
+                    first.wait();
+                    child.kill();
+                });
+            }
         }
         child.wait().map(drop).map_err(file("wait for", dir))
     })();
     groups.remove()?;
+    end_others(dir)?;
     remove_files(dir)?;
     result
 }
@@ -146,18 +161,19 @@ fn init(dir: &Path) -> Result<Infallible> {
     let own = own.to_str().and_then(|own| own.parse().ok()).and_then(Process::of);
     let mut state = State::read(dir)?;
     mounts(dir, &state.groups)?;
-    network()?;
-    sethostname(b"node1").map_err(file("set the name of", dir))?;
+    network(state.member)?;
+    sethostname(state.member.name().as_bytes()).map_err(file("set the name of", dir))?;
     // From here on the namespaces can be entered.
     state.init = own;
     state.write(dir)?;
 
-    let (waiting, first): (Vec<_>, Vec<_>) = services(dir).into_iter().partition(|service| service.needs_api);
+    let (waiting, first): (Vec<_>, Vec<_>) =
+        services(dir, state.member).into_iter().partition(|service| service.needs_api);
     let mut running = HashMap::new();
     for service in first {
         running.insert(start_service(dir, &service)?, service);
     }
-    while !api_is_ready(dir) {
+    while !api_is_ready(dir, state.member) {
         while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
             restart(dir, &mut running, pid.as_raw_pid())?;
         }
@@ -204,25 +220,30 @@ fn mounts(dir: &Path, groups: &Groups) -> Result<()> {
     Ok(())
 }
 
-/// A cable whose other end lies in the same room: an interface that is up, an address, a default route; nothing leaves.
-fn network() -> Result<()> {
-    let script = format!(
-        "link set lo up\n\
-         link add eth0 type veth peer name uplink\n\
-         addr add {ADDRESS}/24 dev eth0\n\
-         link set uplink up\n\
-         link set eth0 up\n\
-         route add default via {GATEWAY}\n"
-    );
-    let mut ip = Command::new("ip");
-    ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = ip.spawn().map_err(spawn(&ip))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(script.as_bytes()).map_err(file("write to", "ip -batch -"))?;
+/// The loopback; on the first machine also a cable to a switch in the same room, with an address and a default route.
+/// Nothing leaves. Who starts another machine plugs it into that switch: a cable's two ends are laid from outside.
+fn network(member: Member) -> Result<()> {
+    let mut script = String::from("link set lo up\n");
+    if member == Member::FIRST {
+        let _ = write!(
+            script,
+            "link add {SWITCH} type bridge\n\
+             link set {SWITCH} up\n\
+             link add eth0 type veth peer name uplink\n\
+             link set uplink up master {SWITCH}\n\
+             {}",
+            address(member)
+        );
     }
-    checked(&ip, child.wait_with_output().map_err(spawn(&ip))?)?;
+    feed(Command::new("ip").args(["-batch", "-"]), script.as_bytes())?;
     let forward = "/proc/sys/net/ipv4/ip_forward";
     fs::write(forward, "1").map_err(file("write", forward))
+}
+
+/// What `ip -batch` reads to give the machine its address, when `eth0` is there.
+pub(crate) fn address(member: Member) -> String {
+    let address = member.address();
+    format!("addr add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {GATEWAY}\n")
 }
 
 /// Start a service; its process's number. Its output goes to the end of its log. Its environment is empty: no proxy
@@ -253,9 +274,9 @@ pub(crate) fn search_path(programs: &Path) -> String {
     format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display())
 }
 
-fn api_is_ready(dir: &Path) -> bool {
+fn api_is_ready(dir: &Path, member: Member) -> bool {
     // Cheap first: kubectl takes a good 50 ms to start.
-    TcpStream::connect(("127.0.0.1", 6443)).is_ok() && {
+    TcpStream::connect(member.api_server()).is_ok() && {
         let mut kubectl = Command::new(programs(dir).join("kubectl"));
         kubectl.env("KUBECONFIG", dir.join("pki/admin.kubeconfig")).args(["get", "--raw", "/readyz"]);
         run(&mut kubectl).is_ok()
@@ -268,6 +289,6 @@ mod tests {
 
     #[test]
     fn a_program_that_would_only_start_itself_again_is_told_so() {
-        assert!(matches!(start(Path::new("/nowhere")), Err(Error::EnterNotCalled)));
+        assert!(matches!(start(Path::new("/nowhere"), Member::FIRST), Err(Error::EnterNotCalled)));
     }
 }

@@ -1,5 +1,6 @@
-//! A real Kubernetes of one node: etcd, API server, controllers, scheduler, kubelet, containerd, runc, and a DNS server,
-//! all in one set of namespaces. A registry that listens on 127.0.0.1 there is one that the node pulls from.
+//! A real Kubernetes: etcd, API server, controllers, scheduler, kubelet, containerd, runc, and a DNS server, all in one
+//! set of namespaces. A registry that listens on 127.0.0.1 there is one that the node pulls from. More nodes can join it,
+//! each a kubelet and a containerd in namespaces and with disks of their own.
 
 mod start;
 
@@ -18,8 +19,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::{
     error::{Error, Result, feed, file, run},
     machine,
+    member::Member,
     services::programs,
-    state::{Process, State},
+    state::{self, Process, State},
 };
 
 pub use crate::services::ADDRESS;
@@ -38,6 +40,7 @@ pub struct Options {
 pub struct Node {
     dir: PathBuf,
     init: Process,
+    member: Member,
     /// Holds the leash, the keeper's standard input.
     keeper: Option<Child>,
 }
@@ -54,14 +57,24 @@ impl Node {
         start::start(dir, options)
     }
 
+    /// Start another node of this one's cluster, and wait until it takes pods. `self` is the node with the control plane.
+    /// The other one ends as any, and when that one does. Its clients reach the same API server, over its own network.
+    ///
+    /// # Errors
+    /// When something in the node doesn't start. Nothing of it is left running then.
+    pub fn join(&self, options: &Options) -> Result<Self> {
+        start::join(self, options)
+    }
+
     /// The node that runs in `dir`, started by someone else; it isn't ended when this is dropped.
     ///
     /// # Errors
     /// [`Error::NotUp`].
     pub fn open(dir: &Path) -> Result<Self> {
         let dir = fs::canonicalize(dir).map_err(|_| Error::NotUp(dir.into()))?;
-        let init = State::read(&dir)?.init.filter(|init| init.runs()).ok_or_else(|| Error::NotUp(dir.clone()))?;
-        Ok(Self { dir, init, keeper: None })
+        let state = State::read(&dir)?;
+        let init = state.init.filter(|init| init.runs()).ok_or_else(|| Error::NotUp(dir.clone()))?;
+        Ok(Self { dir, init, member: state.member, keeper: None })
     }
 
     /// Let the node stay when this process ends; [`Node::down`] ends it.
@@ -80,7 +93,7 @@ impl Node {
     /// # Errors
     /// [`Error::NotUp`] if there is no trace of one.
     pub fn down(dir: &Path) -> Result<()> {
-        start::down(dir)
+        state::down(dir)
     }
 
     /// End the node, if it was started here.
@@ -89,6 +102,11 @@ impl Node {
     /// When something of it remains: a control group, a file.
     pub fn stop(mut self) -> Result<()> {
         self.keeper.take().map_or(Ok(()), |keeper| start::end(&self.dir, keeper))
+    }
+
+    /// What Kubernetes calls it: `node1` is the one with the control plane.
+    pub fn name(&self) -> String {
+        self.member.name()
     }
 
     /// Its directory.
@@ -245,6 +263,13 @@ impl Node {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.init.pid.to_string(), "--net", "--pid", "--"]).arg(program);
         self.clean(command)
+    }
+
+    /// Have `ip` do this in the node's network, with the host's files and processes.
+    fn ip(&self, script: &str) -> Result<()> {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.network().display())).args(["--", "ip", "-batch", "-"]);
+        feed(&mut command, script.as_bytes()).map(drop)
     }
 
     fn network(&self) -> PathBuf {

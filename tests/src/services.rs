@@ -2,10 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-/// The node's address, of a range that is set aside for documentation. It is the DNS server's too.
+use crate::member::Member;
+
+/// The first node's address, of a range that is set aside for documentation. It is the DNS server's too.
 pub const ADDRESS: &str = "198.51.100.11";
-/// The other end of the node's cable, where its default route leads; no one is there.
+/// Where a node's default route leads; no one is there.
 pub(crate) const GATEWAY: &str = "198.51.100.1";
+
+/// The bridge in the first machine's network that all machines' cables lead to.
+pub(crate) const SWITCH: &str = "switch";
 
 /// A program that init starts, and starts again when it ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,8 +28,9 @@ pub(crate) fn programs(dir: &Path) -> PathBuf {
     dir.join("programs")
 }
 
-/// All that runs in the node in `dir`, in the order of their start.
-pub(crate) fn services(dir: &Path) -> Vec<Service> {
+/// All that runs in the node in `dir`, in the order of their start. The control plane and the DNS server are the first
+/// one's.
+pub(crate) fn services(dir: &Path, member: Member) -> Vec<Service> {
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     let pki = |name: &str| text(dir.join("pki").join(name));
     let etc = |name: &str| text(dir.join("etc").join(name));
@@ -53,9 +59,25 @@ pub(crate) fn services(dir: &Path) -> Vec<Service> {
         ("--service-account-private-key-file=", pki("service-account.key")),
         ("--root-ca-file=", pki("ca.crt")),
     ]);
+    let containerd = service("containerd", false, &[("--config=", etc("containerd.toml"))]);
+    let kubelet = service(
+        "kubelet",
+        true,
+        &[
+            ("--config=", etc("kubelet.yaml")),
+            ("--kubeconfig=", pki("node.kubeconfig")),
+            ("--hostname-override=", member.name()),
+            ("--node-ip=", member.address()),
+            ("--root-dir=", plain("/var/lib/kubelet")),
+            ("--cert-dir=", plain("/var/lib/kubelet/pki")),
+        ],
+    );
+    if member != Member::FIRST {
+        return vec![containerd, kubelet];
+    }
     vec![
         service("etcd", false, &[("--data-dir=", text(dir.join("etcd")))]),
-        service("containerd", false, &[("--config=", etc("containerd.toml"))]),
+        containerd,
         Service {
             name: "named",
             arguments: ["-g", "-c", &text(dir.join("dns/named.conf"))].map(plain).to_vec(),
@@ -66,7 +88,7 @@ pub(crate) fn services(dir: &Path) -> Vec<Service> {
             false,
             &[
                 ("--etcd-servers=", plain("http://127.0.0.1:2379")),
-                ("--bind-address=", plain("127.0.0.1")),
+                ("--bind-address=", plain("0.0.0.0")),
                 ("--secure-port=", plain("6443")),
                 ("--advertise-address=", plain(ADDRESS)),
                 ("--endpoint-reconciler-type=", plain("none")),
@@ -88,29 +110,19 @@ pub(crate) fn services(dir: &Path) -> Vec<Service> {
         ),
         service("kube-controller-manager", true, &controllers),
         service("kube-scheduler", true, &manager("kube-scheduler")),
-        service(
-            "kubelet",
-            true,
-            &[
-                ("--config=", etc("kubelet.yaml")),
-                ("--kubeconfig=", pki("node1.kubeconfig")),
-                ("--hostname-override=", plain("node1")),
-                ("--node-ip=", plain(ADDRESS)),
-                ("--root-dir=", plain("/var/lib/kubelet")),
-                ("--cert-dir=", plain("/var/lib/kubelet/pki")),
-            ],
-        ),
+        kubelet,
     ]
 }
 
 /// The configuration files below `dir`: path in it, and content.
-pub(crate) fn configuration(dir: &Path) -> Vec<(&'static str, String)> {
-    let fill = |text: &str| text.replace("@DIR@", &dir.to_string_lossy()).replace("@ADDRESS@", ADDRESS);
+pub(crate) fn configuration(dir: &Path, member: Member) -> Vec<(&'static str, String)> {
+    let values = [("@DIR@", dir.to_string_lossy().into_owned()), ("@DNS@", ADDRESS.into()), ("@PODS@", member.pods())];
+    let fill = |text: &str| values.iter().fold(text.to_owned(), |text, (place, value)| text.replace(place, value));
     vec![
         ("etc/containerd.toml", fill(include_str!("../cluster/containerd.toml"))),
         ("etc/kubelet.yaml", fill(include_str!("../cluster/kubelet.yaml"))),
         ("etc/cni/10-bridge.conflist", fill(include_str!("../cluster/bridge.conflist"))),
-        ("etc/hosts", format!("127.0.0.1 localhost\n{ADDRESS} node1\n")),
+        ("etc/hosts", format!("127.0.0.1 localhost\n{} {}\n", member.address(), member.name())),
         ("etc/resolv.conf", format!("nameserver {ADDRESS}\n")),
     ]
 }
@@ -121,18 +133,18 @@ mod tests {
 
     #[test]
     fn no_place_in_a_configuration_is_left_unfilled() {
-        for (name, content) in configuration(Path::new("/srv/node")) {
+        for (name, content) in configuration(Path::new("/srv/node"), Member::FIRST) {
             assert!(!content.contains('@'), "{name}");
         }
     }
 
     #[test]
     fn what_talks_to_the_api_waits_for_it() {
-        let waiting: Vec<_> = services(Path::new("/n"))
-            .into_iter()
-            .filter(|service| service.needs_api)
-            .map(|service| service.name)
-            .collect();
-        assert_eq!(waiting, ["kube-controller-manager", "kube-scheduler", "kubelet"]);
+        let waiting = |member| -> Vec<_> {
+            let services = services(Path::new("/n"), member).into_iter();
+            services.filter(|service| service.needs_api).map(|service| service.name).collect()
+        };
+        assert_eq!(waiting(Member::FIRST), ["kube-controller-manager", "kube-scheduler", "kubelet"]);
+        assert_eq!(Member::others().next().map(waiting), Some(vec!["kubelet"]));
     }
 }

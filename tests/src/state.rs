@@ -4,14 +4,20 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cgroups::Groups,
     error::{Error, Result, file},
+    member::{Member, OTHERS},
 };
 
 /// The content of `node.json`.
@@ -23,6 +29,8 @@ pub(crate) struct State {
     pub(crate) init: Option<Process>,
     /// The node's control groups.
     pub(crate) groups: Groups,
+    /// Which one of the cluster it is.
+    pub(crate) member: Member,
 }
 
 impl State {
@@ -81,6 +89,17 @@ impl Process {
         Self::of(self.pid) == Some(self)
     }
 
+    /// Wait until it runs no more.
+    pub(crate) fn wait(self) {
+        let Some(handle) = Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+            return;
+        };
+        // The number may have been another process's by then; and a wait can be interrupted.
+        while self.runs() {
+            let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], None);
+        }
+    }
+
     /// End it at once, if it runs.
     pub(crate) fn kill(self) {
         if let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.runs()) {
@@ -100,7 +119,43 @@ fn state_and_start(stat: &str) -> Option<(char, u64)> {
 }
 
 /// Everything that a node puts into its directory, but for the logs. The state is the last to go.
-pub(crate) const FILES: [&str; 9] = ["bin", "containerd", "disk", "dns", "etc", "etcd", "pki", "programs", "node.json"];
+pub(crate) const FILES: [&str; 10] =
+    ["bin", "containerd", "disk", "dns", "etc", "etcd", OTHERS, "pki", "programs", "node.json"];
+
+/// End the node in `dir`, whoever started it: its processes, control groups and files, and all that joined it. `NotUp` if
+/// there is no trace of one.
+pub(crate) fn down(dir: &Path) -> Result<()> {
+    let state = State::read(dir)?;
+    match state.init {
+        Some(init) if init.runs() => init.kill(),
+        _ => state.keeper.kill(),
+    }
+    // The keeper ends when the namespaces are empty, and the groups removed.
+    let end = Instant::now() + Duration::from_secs(15);
+    while state.keeper.runs() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(10));
+    }
+    state.keeper.kill();
+    state.groups.remove()?;
+    end_others(dir)?;
+    remove_files(dir)
+}
+
+/// End the nodes that joined the one in `dir`, which has ended itself. Their keepers do so at the same time.
+pub(crate) fn end_others(dir: &Path) -> Result<()> {
+    let others = dir.join(OTHERS);
+    let entries = match fs::read_dir(&others) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(file("read", &others))?,
+    };
+    for entry in entries {
+        match down(&entry.map_err(file("read", &others))?.path()) {
+            Ok(()) | Err(Error::NotUp(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
 
 /// Remove the files of a node that has ended, but for its logs.
 pub(crate) fn remove_files(dir: &Path) -> Result<()> {
@@ -132,7 +187,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(State::read(dir.path()), Err(Error::NotUp(_))));
         let groups = serde_json::from_str(r#"{"unified":true,"groups":[{"controllers":"","path":"/x"}]}"#).unwrap();
-        let state = State { keeper: Process { pid: 7, started: 8 }, init: None, groups };
+        let state = State { keeper: Process { pid: 7, started: 8 }, init: None, groups, member: Member::FIRST };
         state.write(dir.path()).unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), state);
     }

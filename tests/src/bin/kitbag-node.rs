@@ -11,7 +11,8 @@ use kitbag_tests::{Error, Node, Options, cache, machine, packages, workload};
 
 const USAGE: &str = "\
 usage: kitbag-node up DIR                 start a one-node Kubernetes that stays, with the pod `shop`
-       kitbag-node down DIR               end it
+       kitbag-node join DIR               start one more node of that cluster, in DIR/others/NAME
+       kitbag-node down DIR               end it, or just such a one
        kitbag-node run DIR COMMAND...     start one, run a command as `client` does, end it
        kitbag-node exec DIR COMMAND...    run a command inside, in all its namespaces
        kitbag-node client DIR COMMAND...  run a command of the host's in its network, with KUBECONFIG
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        ["join", dir] => join(Path::new(dir)),
         ["down", dir] => Node::down(Path::new(dir)),
         ["exec", dir, program, ref rest @ ..] => {
             Node::open(Path::new(dir)).and_then(|node| become_command(node.command(program), rest))
@@ -51,16 +53,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// What a node is started with, built if it is missing.
+fn options(say: &mut dyn FnMut(&str)) -> Result<Options, Error> {
+    packages::install(&packages::PACKAGES, say)?;
+    packages::add_targets(&packages::TARGETS, say)?;
+    Ok(Options { kubernetes: cache::kubernetes(say)?, shop: workload::build()? })
+}
+
 /// A node with the pod `shop`.
 fn start(dir: &Path) -> Result<Node, Error> {
     let start = Instant::now();
     let mut say = |text: &str| eprintln!("{:7.1} s  {text}", start.elapsed().as_secs_f64());
-    packages::install(&packages::PACKAGES, &mut say)?;
-    packages::add_targets(&packages::TARGETS, &mut say)?;
-    let kubernetes = cache::kubernetes(&mut say)?;
-    let shop = workload::build()?;
+    let options = options(&mut say)?;
     say("starting the node");
-    let node = Node::start(dir, &Options { kubernetes, shop })?;
+    let node = Node::start(dir, &options)?;
     say("the node is Ready");
     node.apply(workload::SHOP)?;
     node.wait_ready("shop")?;
@@ -74,6 +80,12 @@ fn up(dir: &Path) -> Result<(), Error> {
     node.keep()?;
     println!("{paste}");
     Ok(())
+}
+
+fn join(dir: &Path) -> Result<(), Error> {
+    let node = Node::open(dir)?.join(&options(&mut |text| eprintln!("{text}"))?)?;
+    println!("{} in {}", node.name(), node.dir().display());
+    node.keep()
 }
 
 fn run(dir: &Path, program: &str, arguments: &[&str]) -> Result<ExitCode, Error> {

@@ -13,9 +13,11 @@ use super::{Node, Options};
 use crate::{
     dns,
     error::{Error, Result, file, tail},
-    image, machine, pki,
-    services::{configuration, programs},
-    state::{FILES, Process, State, remove_files},
+    image, machine,
+    member::{Member, OTHERS},
+    pki,
+    services::{SWITCH, configuration, programs},
+    state::{FILES, Process, State, down, end_others, remove_files},
     workload,
 };
 
@@ -23,20 +25,42 @@ use crate::{
 pub(super) fn start(dir: &Path, options: &Options) -> Result<Node> {
     check_machine()?;
     let dir = &prepare(dir)?;
-    write_files(dir, &options.kubernetes)?;
-    let keeper = machine::start(dir)?;
-    let mut starting = Starting { dir: dir.clone(), keeper: Some(keeper) };
+    write_files(dir, options, Member::FIRST)?;
+    dns::write_configuration(dir)?;
+    pki::create(&dir.join("pki"))?;
+    run_machine(dir, options, Member::FIRST, |_| Ok(()))
+}
+
+/// [`Node::join`].
+pub(super) fn join(first: &Node, options: &Options) -> Result<Node> {
+    let (member, dir) = make_room(&first.dir)?;
+    write_files(&dir, options, member)?;
+    pki::create_for(member, &dir.join("pki"), &first.dir.join("pki"))?;
+    run_machine(&dir, options, member, |node| plug(first, node))
+}
+
+/// Start the machine for which everything is in `dir`, have its network `plugged`, and wait until it takes pods.
+fn run_machine(
+    dir: &Path,
+    options: &Options,
+    member: Member,
+    plugged: impl FnOnce(&Node) -> Result<()>,
+) -> Result<Node> {
+    let keeper = machine::start(dir, member)?;
+    let mut starting = Starting { dir: dir.into(), keeper: Some(keeper) };
     let init = starting.until("its first process", || Ok(State::find(dir)?.and_then(|state| state.init)))?;
-    let mut node = Node { dir: dir.clone(), init, keeper: None };
+    let mut node = Node { dir: dir.into(), init, member, keeper: None };
+    plugged(&node)?;
     node.add_client("kubectl", &programs(dir).join("kubectl"))?;
 
     let socket = PathBuf::from(format!("/proc/{}/root/run/containerd/containerd.sock", init.pid));
     starting.until("containerd", || Ok(UnixStream::connect(&socket).ok()))?;
     node.import_image(&image::archive(&workload::images(&options.shop)?))?;
     starting.until("the API server", || Ok(node.kubectl(&["get", "--raw", "/readyz"]).ok()))?;
+    let object = format!("node/{}", member.name());
     for (what, condition, object) in [
-        ("the node's registration", "create", "node/node1"),
-        ("the node to be Ready", "condition=Ready", "node/node1"),
+        ("the node's registration", "create", object.as_str()),
+        ("the node to be Ready", "condition=Ready", &object),
         ("the default service account", "create", "serviceaccount/default"),
     ] {
         let condition = format!("--for={condition}");
@@ -44,6 +68,38 @@ pub(super) fn start(dir: &Path, options: &Options) -> Result<Node> {
     }
     node.keeper = starting.keeper.take();
     Ok(node)
+}
+
+/// The next number in the cluster, and a directory for that machine. Its logs are among the cluster's, and stay with them;
+/// the link there stays while the cluster runs, so that no number is given twice.
+fn make_room(first: &Path) -> Result<(Member, PathBuf)> {
+    let others = first.join(OTHERS);
+    fs::create_dir_all(&others).map_err(file("make", &others))?;
+    for member in Member::others() {
+        let dir = member.dir(first);
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            made => made.map_err(file("make", &dir))?,
+        }
+        let logs = first.join("log").join(member.name());
+        fs::create_dir_all(&logs).map_err(file("make", &logs))?;
+        symlink(&logs, dir.join("log")).map_err(file("link", &dir))?;
+        return Ok((member, dir));
+    }
+    Err(Error::NoRoom(first.into()))
+}
+
+/// Lay a cable from the machine to the switch, and tell all machines where the others' pods are.
+fn plug(first: &Node, node: &Node) -> Result<()> {
+    let (name, pid) = (node.name(), node.init.pid);
+    first.ip(&format!("link add {name} up master {SWITCH} type veth peer name eth0 netns {pid}\n"))?;
+    node.ip(&machine::address(node.member))?;
+    let others = Member::others().map(|member| member.dir(&first.dir)).filter_map(|dir| Node::open(&dir).ok());
+    for other in [Node::open(&first.dir)?].into_iter().chain(others).filter(|other| other.member != node.member) {
+        other.ip(&format!("route add {} via {}\n", node.member.pods(), node.member.address()))?;
+        node.ip(&format!("route add {} via {}\n", other.member.pods(), other.member.address()))?;
+    }
+    Ok(())
 }
 
 /// Where files are hidden, inside, by the node's own mounts.
@@ -84,23 +140,6 @@ impl Drop for Starting {
             let _ = end(&self.dir, keeper);
         }
     }
-}
-
-/// [`Node::down`].
-pub(super) fn down(dir: &Path) -> Result<()> {
-    let state = State::read(dir)?;
-    match state.init {
-        Some(init) if init.runs() => init.kill(),
-        _ => state.keeper.kill(),
-    }
-    // The keeper ends when the namespaces are empty, and the groups removed.
-    let end = Instant::now() + Duration::from_secs(15);
-    while state.keeper.runs() && Instant::now() < end {
-        thread::sleep(Duration::from_millis(10));
-    }
-    state.keeper.kill();
-    state.groups.remove()?;
-    remove_files(dir)
 }
 
 /// End a node that this process started.
@@ -148,16 +187,17 @@ fn prepare(dir: &Path) -> Result<PathBuf> {
         }
         state.groups.remove()?;
     }
+    end_others(&dir)?;
     remove_files(&dir)?;
     Ok(dir)
 }
 
-fn write_files(dir: &Path, kubernetes: &Path) -> Result<()> {
+fn write_files(dir: &Path, options: &Options, member: Member) -> Result<()> {
     for name in ["bin", "etc/cni", "log", "pki", "programs"] {
         let path = dir.join(name);
         fs::create_dir_all(&path).map_err(file("make", &path))?;
     }
-    let kubernetes = fs::canonicalize(kubernetes).map_err(file("find", kubernetes))?;
+    let kubernetes = fs::canonicalize(&options.kubernetes).map_err(file("find", &options.kubernetes))?;
     for name in
         ["cri-pull", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet"]
     {
@@ -165,12 +205,11 @@ fn write_files(dir: &Path, kubernetes: &Path) -> Result<()> {
         symlink(&kubernetes, &link).map_err(file("link", &link))?;
     }
     symlink("/usr/bin/containerd", programs(dir).join("containerd")).map_err(file("link", programs(dir)))?;
-    for (name, content) in configuration(dir) {
+    for (name, content) in configuration(dir, member) {
         let path = dir.join(name);
         fs::write(&path, content).map_err(file("write", &path))?;
     }
-    dns::write_configuration(dir)?;
-    pki::create(&dir.join("pki"))
+    Ok(())
 }
 
 /// The end of the log that tells most: the machine's own, else the kubelet's, else the API server's.

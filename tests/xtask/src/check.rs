@@ -20,13 +20,14 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Runs every check; the first that fails ends it.
 pub(crate) fn run() -> Result {
-    let mut progress = Progress::new(11);
+    let mut progress = Progress::new(12);
     progress.step("packages and targets", set_up)?;
     progress.step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
     progress.step("lints", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
-        let tests = ["--package", "kitbag-tests", "--test", "clients", "--test", "deploy", "--test", "e2e"];
-        cargo(&[&["clippy"], &tests[..], &["--quiet", "--", "--deny", "warnings"]].concat())
+        let tests = ["clients", "cluster", "deploy", "e2e"].map(|test| ["--test", test]).concat();
+        let lint = ["clippy", "--package", "kitbag-tests", "--quiet"];
+        cargo(&[&lint[..], &tests, &["--", "--deny", "warnings"]].concat())
     })?;
     progress.step("licences, sources, duplicates, one TLS provider", || {
         deny(&["check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
@@ -45,6 +46,9 @@ pub(crate) fn run() -> Result {
     progress.step("the registry under torture, in its short form", || torture::torture(&programs, torture::SHORT))?;
     progress.step("end to end, on a real node", || {
         cargo(&["test", "--package", "kitbag-tests", "--test", "e2e", "--quiet"])
+    })?;
+    progress.step("end to end, on two nodes", || {
+        cargo(&["test", "--package", "kitbag-tests", "--test", "cluster", "--quiet"])
     })
 }
 

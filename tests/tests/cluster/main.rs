@@ -1,0 +1,22 @@
+//! A cluster of two nodes: what is installed in it, and what reaches every node.
+//!
+//! One cluster serves all tests. It ends with this process, in whatever way that ends.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod machines;
+#[path = "../suite/mod.rs"]
+mod suite;
+mod world;
+
+use std::process::ExitCode;
+
+use world::World;
+
+/// A test: it fails by panicking.
+type Test = suite::Test<World>;
+
+fn main() -> ExitCode {
+    kitbag_tests::machine::enter();
+    suite::run(&[machines::TESTS], machines::ALONE, World::start, World::stop)
+}

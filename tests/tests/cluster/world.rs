@@ -1,0 +1,85 @@
+//! What all tests share: two nodes with a pod on each, kitbag's programs, and how to type a command as a person would.
+
+use kitbag_tests::{
+    Node, Options, Result, cache,
+    printed::{Printed, run},
+    programs,
+    registry::{NODE_ADDRESS, Registry},
+    workload,
+};
+
+/// Two nodes, each with a registry on its loopback and the pod `shop-NODE`.
+pub(crate) struct World {
+    /// The nodes; the first has the control plane.
+    pub(crate) nodes: [Node; 2],
+    /// For one more node.
+    pub(crate) options: Options,
+    registries: Vec<Registry>,
+    /// Holds the nodes' files.
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    /// Builds what is missing, and starts everything.
+    pub(crate) fn start() -> Result<Self> {
+        let mut say = |text: &str| eprintln!("{text}");
+        let programs = programs::build(&mut say)?;
+        let store = programs::store(&programs, true)?;
+        let options = Options { kubernetes: cache::kubernetes(&mut say)?, shop: workload::build()? };
+        // Not below the directory for temporary files, which may be a mount that the node hides.
+        let dir =
+            tempfile::Builder::new().prefix("cluster-").tempdir_in(cache::dir()).expect("the cache can be written");
+        let first = Node::start(&dir.path().join("cluster"), &options)?;
+        let second = first.join(&options)?;
+        first.add_client("kubectl-kitbag", &programs.plugin)?;
+        let nodes = [first, second];
+        let registries =
+            nodes.iter().map(|node| Registry::start_in(node, &programs.registry, &store, NODE_ADDRESS, &[]));
+        let registries = registries.collect::<Result<_>>()?;
+        let world = Self { nodes, options, registries, dir };
+        for node in &world.nodes {
+            world.first().apply(&pod_on(node))?;
+        }
+        for node in &world.nodes {
+            world.first().wait_ready(&shop(node))?;
+        }
+        Ok(world)
+    }
+
+    /// Ends everything.
+    pub(crate) fn stop(self) -> Result<()> {
+        drop(self.registries);
+        let [first, second] = self.nodes;
+        let stopped = second.stop().and(first.stop());
+        drop(self.dir);
+        stopped
+    }
+
+    /// The node with the control plane, where commands are typed.
+    pub(crate) fn first(&self) -> &Node {
+        &self.nodes[0]
+    }
+
+    /// kubectl as the administrator. It must succeed; what it printed.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        self.first().kubectl(arguments).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// `kubectl kitbag ARGUMENTS`, without input.
+    pub(crate) fn kitbag(&self, arguments: &[&str]) -> Printed {
+        let mut command = self.first().kubectl_command();
+        command.arg("kitbag").args(arguments);
+        run(command, b"")
+    }
+}
+
+/// The name of the pod on this node.
+pub(crate) fn shop(node: &Node) -> String {
+    format!("shop-{}", node.name())
+}
+
+/// The manifest of the pod on this node.
+pub(crate) fn pod_on(node: &Node) -> String {
+    let pod = workload::SHOP.replace("name: shop\n  labels: { app: shop }", &format!("name: {}", shop(node)));
+    pod.replace("spec:\n", &format!("spec:\n  nodeName: {}\n", node.name()))
+}
