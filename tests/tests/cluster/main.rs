@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod installed;
 mod machines;
+mod server;
 #[path = "../suite/mod.rs"]
 mod suite;
 mod world;
@@ -18,5 +20,6 @@ type Test = suite::Test<World>;
 
 fn main() -> ExitCode {
     kitbag_tests::machine::enter();
-    suite::run(&[machines::TESTS], machines::ALONE, World::start, World::stop)
+    let alone = [machines::ALONE, installed::ALONE].concat();
+    suite::run(&[machines::TESTS], &alone, World::start, World::stop)
 }

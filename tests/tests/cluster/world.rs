@@ -1,5 +1,12 @@
 //! What all tests share: two nodes with a pod on each, kitbag's programs, and how to type a command as a person would.
 
+use std::{
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
 use kitbag_tests::{
     Node, Options, Result, cache,
     printed::{Printed, run},
@@ -8,12 +15,21 @@ use kitbag_tests::{
     workload,
 };
 
+use crate::server::{ALL, FEW, Server};
+
+/// For what has to happen some time.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// Two nodes, each with a registry on its loopback and the pod `shop-NODE`.
 pub(crate) struct World {
     /// The nodes; the first has the control plane.
     pub(crate) nodes: [Node; 2],
     /// For one more node.
     pub(crate) options: Options,
+    /// The registry's image with a store of one generation.
+    pub(crate) few: Server,
+    /// The same with the next generation, and with that one still in it.
+    pub(crate) all: Server,
     registries: Vec<Registry>,
     /// Holds the nodes' files.
     dir: tempfile::TempDir,
@@ -36,7 +52,10 @@ impl World {
         let registries =
             nodes.iter().map(|node| Registry::start_in(node, &programs.registry, &store, NODE_ADDRESS, &[]));
         let registries = registries.collect::<Result<_>>()?;
-        let world = Self { nodes, options, registries, dir };
+        let own = dir.path().join("store");
+        let few = Server::build(&programs, &own, FEW, &nodes);
+        let all = Server::build(&programs, &own, ALL, &nodes);
+        let world = Self { nodes, options, few, all, registries, dir };
         for node in &world.nodes {
             world.first().apply(&pod_on(node))?;
         }
@@ -58,6 +77,28 @@ impl World {
     /// The node with the control plane, where commands are typed.
     pub(crate) fn first(&self) -> &Node {
         &self.nodes[0]
+    }
+
+    /// The other one.
+    pub(crate) fn second(&self) -> &Node {
+        &self.nodes[1]
+    }
+
+    /// A directory that a test may fill.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join("scratch").join(name);
+        fs::create_dir_all(&path).expect("the cache can be written");
+        path
+    }
+
+    /// Asks until it is so.
+    #[track_caller]
+    pub(crate) fn wait(&self, what: &str, mut ask: impl FnMut() -> bool) {
+        let patience = Instant::now() + PATIENCE;
+        while !ask() {
+            assert!(Instant::now() < patience, "{what} has not come");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// kubectl as the administrator. It must succeed; what it printed.
