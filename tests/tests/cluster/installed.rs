@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     Test,
     server::{NAME, Server},
-    world::World,
+    world::{World, shop},
 };
 
 /// One after the other: there is one registry on a node.
@@ -26,6 +26,7 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
     ("a registry on each node, by kustomize", by_kustomize),
     ("it listens on the loopback only", it_listens_on_the_loopback_only),
     ("it takes little", it_takes_little),
+    ("a session on both nodes, with no flag", |world| session(world, "dig", "dig -v")),
     ("it comes back when it was killed", it_comes_back),
     ("a drained node keeps it", a_drained_node_keeps_it),
     ("another generation in the middle of pulls", another_generation),
@@ -34,7 +35,7 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
 ];
 
 /// Where nodes pull from.
-const REGISTRY: &str = "127.0.0.1:5050";
+pub(crate) const REGISTRY: &str = "127.0.0.1:5050";
 /// Pulls that a rollout is to be seen by, on each node.
 const PULLS: usize = 25;
 /// The most memory that an idle registry has for itself, in KiB.
@@ -147,7 +148,7 @@ fn overlay(world: &World, server: &Server) -> PathBuf {
 
 /// Pulls images of a generation on both nodes, over and over, until `change` is through, and [`PULLS`] on each node at the
 /// least; none may fail. The images' IDs.
-fn pulled_during(world: &World, generation: &str, change: impl FnOnce()) -> BTreeSet<String> {
+pub(crate) fn pulled_during(world: &World, generation: &str, change: impl FnOnce()) -> BTreeSet<String> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let pull = |node: &Node| {
@@ -175,8 +176,21 @@ fn sets() -> [&'static str; 5] {
     ["strace", "tcpdump", "dig", "strace/tcpdump", "strace/tcpdump/dig"]
 }
 
+/// Runs `command` with `tool` and no flag in a pod of each node; its image is the cluster's own.
+pub(crate) fn session(world: &World, tool: &str, command: &str) {
+    for node in &world.nodes {
+        let pod = shop(node);
+        let line: Vec<&str> = ["debug", &pod, tool, "--"].into_iter().chain(command.split(' ')).collect();
+        world.kitbag(&line).expect_code(0);
+        let images = "jsonpath={.spec.ephemeralContainers[*].image}";
+        let images = world.kubectl(&["get", "pod", &pod, "-o", images]);
+        let own = format!("{REGISTRY}/{tool}@sha256:");
+        assert!(images.split(' ').any(|image| image.starts_with(&own)), "{images}");
+    }
+}
+
 /// The generation that the cluster says it has, which is also what each node serves.
-fn generations(world: &World) -> String {
+pub(crate) fn generations(world: &World) -> String {
     let map = world.kubectl(&["get", "configmap", "kitbag", "-n", "kube-public", "-o", "json"]);
     let map: Value = serde_json::from_str(&map).unwrap();
     assert_eq!(map["data"]["registry"], REGISTRY);
@@ -192,7 +206,7 @@ fn generations(world: &World) -> String {
 }
 
 /// Does something listen where the registry does? To be asked in a node's network.
-fn answers() -> bool {
+pub(crate) fn answers() -> bool {
     let asked = TcpStream::connect_timeout(&REGISTRY.parse().unwrap(), Duration::from_secs(1));
     asked.is_ok()
 }

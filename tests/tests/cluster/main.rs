@@ -6,6 +6,7 @@
 
 mod installed;
 mod machines;
+mod plugin;
 mod server;
 #[path = "../suite/mod.rs"]
 mod suite;
@@ -20,6 +21,6 @@ type Test = suite::Test<World>;
 
 fn main() -> ExitCode {
     kitbag_tests::machine::enter();
-    let alone = [machines::ALONE, installed::ALONE].concat();
+    let alone = [machines::ALONE, installed::ALONE, plugin::ALONE].concat();
     suite::run(&[machines::TESTS], &alone, World::start, World::stop)
 }

@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use kitbag_tests::printed::Printed;
 use kitbag_tests::{
     Node, Options, Result, cache,
-    printed::{Printed, run},
+    printed::run,
     programs,
     registry::{NODE_ADDRESS, Registry},
     workload,

@@ -1,0 +1,195 @@
+//! `kubectl kitbag install`, `uninstall` and `policy`, as a platform team types them.
+
+use std::{fs, net::TcpListener, thread};
+
+use kitbag_tests::registry::NODE_ADDRESS;
+use serde_json::Value;
+
+use crate::{
+    Test,
+    installed::{REGISTRY, answers, generations, pulled_during, session},
+    server::Server,
+    world::{Printed, World, shop},
+};
+
+/// One after the other: there is one registry on a node.
+pub(crate) const ALONE: &[(&str, Test)] = &[
+    ("install shows what it would do, and does nothing", a_dry_run),
+    ("install without permission touches nothing", without_permission),
+    ("install with an image that is nowhere", an_image_that_is_nowhere),
+    ("install where the port is taken", a_port_that_is_taken),
+    ("install, by two people at once", by_two_at_once),
+    ("install again changes nothing", again),
+    ("a session on both nodes after install", |world| session(world, "tcpdump", "tcpdump --version")),
+    ("discovery is for everybody, and nothing beside it", discovery_is_for_everybody),
+    ("install of another generation in the middle of pulls", another_generation),
+    ("the policy lets kitbag's debug containers in, and no others", the_policy),
+    ("uninstall leaves nothing", uninstall),
+];
+
+fn a_dry_run(world: &World) {
+    let seen = install(world, &world.few, &["--dry-run"]).expect_code(0);
+    for line in ["+kind: DaemonSet", "+kind: ConfigMap", "+kind: RoleBinding", &world.few.image()] {
+        assert!(seen.stdout.contains(line), "no {line}: {}", seen.stdout);
+    }
+    assert!(nothing_is_there(world));
+}
+
+fn without_permission(world: &World) {
+    let dev = world.first().dev_kubeconfig();
+    let seen = install(world, &world.few, &["--kubeconfig", dev.to_str().unwrap()]).expect_code(77);
+    for word in ["`dev`", "daemonsets", "rolebindings", "nothing was touched"] {
+        assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
+    }
+    assert!(nothing_is_there(world));
+}
+
+fn an_image_that_is_nowhere(world: &World) {
+    let path = world.scratch("catalogs").join("catalog.json");
+    fs::write(&path, &world.few.catalog).unwrap();
+    // The registry that the tests run on each node answers that it has no such thing.
+    let image = format!("{NODE_ADDRESS}/nowhere:1");
+    let seen = world.kitbag(&["install", "--image", &image, "--catalog", path.to_str().unwrap()]).expect_code(71);
+    for word in [image.as_str(), "`node", "discovery was not changed"] {
+        assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
+    }
+    assert!(configmap(world).is_none());
+    world.kitbag(&["uninstall"]).expect_code(0);
+    assert!(nothing_is_there(world));
+}
+
+fn a_port_that_is_taken(world: &World) {
+    let taken = world.second().inside(|| TcpListener::bind(REGISTRY).unwrap()).unwrap();
+    let seen = install(world, &world.few, &["--timeout", "60"]).expect_code(71);
+    for word in ["the port is taken", "node2"] {
+        assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
+    }
+    assert!(!seen.stderr.contains("node1"), "{}", seen.stderr);
+    assert!(configmap(world).is_none());
+    drop(taken);
+    world.kitbag(&["uninstall"]).expect_code(0);
+    assert!(nothing_is_there(world));
+}
+
+fn by_two_at_once(world: &World) {
+    let both = thread::scope(|scope| {
+        [(); 2].map(|()| scope.spawn(|| install(world, &world.few, &[]))).map(|thread| thread.join().unwrap())
+    });
+    for seen in both {
+        let seen = seen.expect_code(0);
+        let last = format!("2 nodes have a registry at `{REGISTRY}`, of generation {}\n", world.few.generation);
+        assert!(seen.stdout.ends_with(&last), "{}", seen.stdout);
+    }
+    assert_eq!(generations(world), world.few.generation);
+}
+
+fn again(world: &World) {
+    let versions = || {
+        let objects = ["get", "namespace/kitbag", "daemonset/registry", "-n", "kitbag", "-o", "json"];
+        let list: Value = serde_json::from_str(&world.kubectl(&objects)).unwrap();
+        let generations = list["items"].as_array().unwrap().iter();
+        generations.map(|item| item["metadata"]["generation"].clone()).collect::<Vec<_>>()
+    };
+    let before = (versions(), configmap(world));
+    let seen = install(world, &world.few, &[]).expect_code(0);
+    let (objects, last) = seen.stdout.trim_end().rsplit_once('\n').unwrap();
+    assert!(last.starts_with("2 nodes have"), "{last}");
+    assert!(objects.lines().all(|line| line.ends_with(": unchanged")), "{objects}");
+    assert_eq!((versions(), configmap(world)), before);
+}
+
+/// A plain user reads the one ConfigMap, and not its neighbours.
+fn discovery_is_for_everybody(world: &World) {
+    let dev = world.first().dev_kubeconfig();
+    let read = |name: &str| {
+        let mut command = world.first().kubectl_command();
+        command.arg("--kubeconfig").arg(&dev).args(["get", "configmap", name, "-n", "kube-public", "-o", "name"]);
+        kitbag_tests::printed::run(command, b"")
+    };
+    assert_eq!(read("kitbag").expect_code(0).stdout, "configmap/kitbag\n");
+    assert!(read("kube-root-ca.crt").expect_code(1).stderr.contains("Forbidden"));
+}
+
+fn another_generation(world: &World) {
+    let id = &world.few.generation;
+    let images = pulled_during(world, id, || drop(install(world, &world.all, &[]).expect_code(0)));
+    assert_eq!(generations(world), world.all.generation);
+    assert_eq!(images, pulled_during(world, id, || {}));
+    session(world, "htop", "htop --version");
+}
+
+fn the_policy(world: &World) {
+    world.first().apply(&world.kitbag(&["policy"]).expect_code(0).stdout).unwrap();
+    // It takes the API server a moment to see it.
+    let elsewhere = "must come from `127.0.0.1:5050`";
+    let mut number = 0;
+    world.wait("the policy", || {
+        number += 1;
+        debug(world, "elsewhere.invalid/tools", "general", &format!("early-{number}")).stderr.contains(elsewhere)
+    });
+    let strace = format!("{REGISTRY}/strace:latest");
+    for (image, profile, word) in [
+        ("localhost/shop:1", "general", elsewhere),
+        ("127.0.0.1:50501/strace", "general", elsewhere),
+        (strace.as_str(), "sysadmin", "must not be privileged"),
+        (strace.as_str(), "netadmin", "the tools in their image's name need"),
+    ] {
+        let refused = debug(world, image, profile, "other");
+        assert!(refused.stderr.contains(word), "{image} {profile}: {}", refused.stderr);
+    }
+    for line in [&["strace"][..], &["tcpdump"], &["dig"], &["shell"], &["strace", "tcpdump", "dig", "shell"]] {
+        let command = match line[..] {
+            ["strace"] => "strace -V",
+            ["tcpdump"] => "tcpdump --version",
+            ["dig"] => "dig -v",
+            _ => "true",
+        };
+        let pod = shop(world.second());
+        let words: Vec<&str> = command.split(' ').collect();
+        world.kitbag(&[&["debug", &pod], line, &["--new", "--"], &words].concat()).expect_code(0);
+    }
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        world.kubectl(&["delete", kind, "kitbag-debug-containers"]);
+    }
+}
+
+fn uninstall(world: &World) {
+    let shown = world.kitbag(&["uninstall", "--dry-run"]).expect_code(0);
+    assert!(configmap(world).is_some());
+    let seen = world.kitbag(&["uninstall"]).expect_code(0);
+    assert_eq!(shown.stdout.replace("would be removed", "removed"), seen.stdout);
+    assert!(nothing_is_there(world));
+    for node in &world.nodes {
+        assert!(!node.inside(answers).unwrap(), "{}", node.name());
+    }
+    assert_eq!(world.kitbag(&["uninstall"]).expect_code(0).stdout, "there is nothing to remove\n");
+}
+
+/// `kubectl kitbag install` with this image, and more.
+fn install(world: &World, server: &Server, more: &[&str]) -> Printed {
+    let path = world.scratch("catalogs").join(format!("{}.json", server.generation));
+    fs::write(&path, &server.catalog).unwrap();
+    let image = server.image();
+    let arguments = ["install", "--image", &image, "--catalog", path.to_str().unwrap()];
+    world.kitbag(&[&arguments[..], more].concat())
+}
+
+/// `kubectl debug`, as those do it who do not have the plugin. Nobody waits for the container to start.
+fn debug(world: &World, image: &str, profile: &str, name: &str) -> Printed {
+    let mut command = world.first().kubectl_command();
+    command.args(["debug", &shop(world.first()), "--attach=false", "--image", image, "--target", "shop"]);
+    command.args(["--profile", profile, "--container", name, "--quiet", "--", "true"]);
+    kitbag_tests::printed::run(command, b"")
+}
+
+fn configmap(world: &World) -> Option<Value> {
+    let found = ["get", "configmap", "kitbag", "-n", "kube-public", "--ignore-not-found", "-o", "json"];
+    serde_json::from_str(&world.kubectl(&found)).ok()
+}
+
+/// Is there nothing of what `install` makes?
+fn nothing_is_there(world: &World) -> bool {
+    let public = ["get", "configmap,role,rolebinding", "-n", "kube-public", "-l", "app.kubernetes.io/name=kitbag"];
+    let public = world.kubectl(&[&public[..], &["-o", "name"]].concat());
+    public.is_empty() && world.kubectl(&["get", "namespace", "kitbag", "--ignore-not-found"]).is_empty()
+}
