@@ -5,12 +5,16 @@ use std::fmt;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
 
 use super::FIELD_MANAGER;
 use crate::wait::Fault;
 
 /// Nodes that are named; of the others there is a number.
 const NAMED: usize = 3;
+/// The annotation of a DaemonSet that counts its templates, and the label of a pod with the number of its own.
+const TEMPLATES: &str = "deprecated.daemonset.template.generation";
+const TEMPLATE: &str = "pod-template-generation";
 /// Starts that may fail until it is clear that they all do.
 const STARTS: i32 = 2;
 
@@ -108,7 +112,7 @@ pub fn observe(set: &DaemonSet, pods: &[Pod], events: &[Event]) -> State {
         format!("{available} of {nodes} nodes answer")
     };
     let mut troubles: Vec<Trouble> = Vec::new();
-    let of_pods = pods.iter().filter_map(|pod| Some((trouble(pod)?, node(pod))));
+    let of_pods = pods.iter().filter(|pod| is_of(set, pod)).filter_map(|pod| Some((trouble(pod)?, node(pod))));
     for (cause, node) in of_pods.chain(refusal(set, events).map(|cause| (cause, None))) {
         match troubles.iter_mut().find(|known| known.cause.is_like(&cause)) {
             Some(known) => known.nodes.extend(node),
@@ -116,6 +120,12 @@ pub fn observe(set: &DaemonSet, pods: &[Pod], events: &[Event]) -> State {
         }
     }
     State::Going { text, troubles }
+}
+
+/// Has the pod been made from the set's template as it stands? What is wrong with an earlier one is being mended.
+fn is_of(set: &DaemonSet, pod: &Pod) -> bool {
+    let (wanted, own) = (set.annotations().get(TEMPLATES), pod.labels().get(TEMPLATE));
+    wanted.zip(own).is_none_or(|(wanted, own)| wanted == own)
 }
 
 fn trouble(pod: &Pod) -> Option<Cause> {

@@ -61,6 +61,23 @@ fn told(state: &State) -> String {
 }
 
 #[test]
+fn what_was_wrong_with_an_earlier_template_is_none_of_its_troubles() {
+    let mut set = set(2, 2, 0, 0);
+    set.annotations_mut().insert(TEMPLATES.to_owned(), "2".to_owned());
+    let made_from = |template: &str| {
+        let mut pod = pod("node1", &waiting("ErrImagePull", "not found"));
+        pod.labels_mut().insert(TEMPLATE.to_owned(), template.to_owned());
+        pod
+    };
+    let troubles = |pods: &[Pod]| match observe(&set, pods, &[]) {
+        State::Going { troubles, .. } => troubles.len(),
+        State::Done { .. } => panic!("it is not done"),
+    };
+    assert_eq!(troubles(&[made_from("1")]), 0);
+    assert_eq!(troubles(&[made_from("1"), made_from("2")]), 1);
+}
+
+#[test]
 fn it_is_done_when_every_node_has_the_new_registry_and_answers() {
     let states = [
         set(1, 2, 2, 2),
