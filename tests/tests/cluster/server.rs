@@ -1,17 +1,8 @@
-//! The registry's own image, with a store in it, and how it gets onto the nodes.
+//! The registry's own image, with a store in it, as the builder makes it; imported on every node, with no registry.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
-use kitbag_tests::{
-    Node,
-    image::{Image, ImageFile, archive},
-    printed::run,
-    programs::Programs,
-};
+use kitbag_tests::{Node, image::architecture, printed::run, programs::Programs};
 
 /// An image of the registry that every node has.
 #[derive(Clone, Debug)]
@@ -22,7 +13,7 @@ pub(crate) struct Server {
     pub(crate) catalog: String,
 }
 
-/// Its name, without the tag.
+/// What the builder calls it, without the tag.
 pub(crate) const NAME: &str = "localhost/kitbag-registry";
 /// What is built into a store that is new, and has one generation.
 pub(crate) const FEW: &[&str] = &["strace", "tcpdump", "dig", "shell"];
@@ -39,10 +30,11 @@ impl Server {
         let digest = document["generation"].as_str().unwrap().trim_start_matches("sha256:");
         let server = Self { generation: digest[..12].into(), catalog };
 
-        let mut files = vec![file("/usr/bin/kitbag-registry".into(), 0o755, &programs.registry)];
-        collect(dir, Path::new("/usr/share/kitbag/store"), &mut files);
-        let image = Image { name: server.image(), command: vec!["/usr/bin/kitbag-registry".into()], user: None, files };
-        let archive = archive(&[image]);
+        let file = dir.with_extension(&server.generation);
+        let (program, to) = (format!("--program-{}", architecture()), format!("oci-archive:{}", file.display()));
+        let arguments = ["image", "--server", &program, programs.registry.to_str().unwrap(), "--to", &to];
+        builder(programs, &[&arguments[..], &["--store", dir.to_str().unwrap()]].concat());
+        let archive = fs::read(&file).unwrap();
         for node in nodes {
             node.import_image(&archive).unwrap();
         }
@@ -59,22 +51,4 @@ fn builder(programs: &Programs, arguments: &[&str]) -> String {
     let mut command = Command::new(&programs.builder);
     command.args(arguments);
     run(command, b"").expect_code(0).stdout
-}
-
-/// All files below `dir`, as they are to be below `to`.
-fn collect(dir: &Path, to: &Path, files: &mut Vec<ImageFile>) {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    for path in paths {
-        let name = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            collect(&path, &name, files);
-        } else {
-            files.push(file(name.to_str().unwrap().into(), 0o644, &path));
-        }
-    }
-}
-
-fn file(path: String, mode: u32, from: &Path) -> ImageFile {
-    ImageFile { path, mode, content: fs::read(from).unwrap() }
 }
