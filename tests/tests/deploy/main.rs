@@ -154,6 +154,17 @@ fn alerts_and_dashboard_come_with_the_chart() {
 }
 
 #[test]
+fn the_alerts_begin_when_they_should() {
+    let program = deploy_tools::promtool(&mut |text| eprintln!("{text}")).unwrap();
+    for (task, file) in [("check", "rules.yaml"), ("test", "rules.test.yaml")] {
+        let output =
+            Command::new(&program).args([task, "rules"]).arg(deploy("chart/files").join(file)).output().unwrap();
+        let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "{file}: {}", told.join("\n"));
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     for (value, named) in [
         ("node.port=80", "/node/port"),
