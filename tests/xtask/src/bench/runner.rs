@@ -80,11 +80,11 @@ fn measure_on(node: &Node, programs: &Programs, store: &Path) -> Result<Vec<Figu
     ])
 }
 
-/// How many requests to the API `--verbose` tells of before the first output.
+/// How many requests to the API `--verbose` tells of until the session is open.
 fn requests(mut command: Command) -> Result<f64> {
     let output = command.stdin(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    let before = said.lines().take_while(|line| !line.ends_with("first output"));
+    let before = said.lines().take_while(|line| !line.ends_with("the session is open"));
     let count = u32::try_from(before.filter(|line| line.contains(" api: ")).count())?;
     if output.status.success() && count > 0 {
         Ok(count.into())
