@@ -2,10 +2,11 @@
 //! has happened yet, and all of them at once. What each command needs is a table ([`rules`]); [`review`] and [`whoami`]
 //! are the only two requests, but for [`settle`] where the first leaves open how sessions can be had.
 
+use futures_util::future::join_all;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
-    SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
+    SelfSubjectRulesReviewSpec, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
 };
 use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::api::PostParams;
@@ -42,6 +43,48 @@ pub enum Answer {
     No,
     /// The server can't tell: trying it will.
     Unknown,
+}
+
+/// Something that may be permitted or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The verb.
+    pub verb: &'static str,
+    /// The API group; the core one is empty.
+    pub group: &'static str,
+    /// The resource, `pods/exec`.
+    pub resource: &'static str,
+    /// The object, if it is about one.
+    pub name: Option<String>,
+}
+
+impl Question {
+    /// As it is asked, of a namespace or of the whole cluster.
+    #[must_use]
+    pub fn attributes(&self, namespace: Option<&str>) -> ResourceAttributes {
+        let (resource, subresource) = match self.resource.split_once('/') {
+            Some((resource, subresource)) => (resource, Some(subresource)),
+            None => (self.resource, None),
+        };
+        ResourceAttributes {
+            namespace: namespace.map(str::to_owned),
+            verb: Some(self.verb.to_owned()),
+            group: Some(self.group.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource: subresource.map(str::to_owned),
+            name: self.name.clone(),
+            ..ResourceAttributes::default()
+        }
+    }
+
+    fn rule(&self) -> ResourceRule {
+        ResourceRule {
+            verbs: vec![self.verb.to_owned()],
+            api_groups: Some(vec![self.group.to_owned()]),
+            resources: Some(vec![self.resource.to_owned()]),
+            resource_names: self.name.clone().map(|name| vec![name]),
+        }
+    }
 }
 
 /// A pod's session, its start and its trace: which of the ways to have them the user has.
@@ -113,8 +156,8 @@ impl Permissions {
         }
     }
 
-    fn learn(&mut self, allowed: bool, rule: ResourceRule) {
-        if allowed { &mut self.rules } else { &mut self.denied }.push(rule);
+    fn learn(&mut self, allowed: bool, question: &Question) {
+        if allowed { &mut self.rules } else { &mut self.denied }.push(question.rule());
     }
 
     /// Whether nothing says that `rule` is not permitted in full.
@@ -218,21 +261,14 @@ pub async fn settle(client: &Client, namespace: &str, pod: Option<&str>, mut per
 }
 
 async fn settle_one(client: &Client, namespace: &str, pod: Option<&str>, way: &Rule, permissions: &mut Permissions) {
-    let known: &Permissions = permissions;
-    let ask = async |verb: &'static str| match known.may(verb, way.group, way.resource, pod) {
-        Answer::Unknown => Some((verb, is_allowed(client, namespace, pod, verb, way.resource).await?)),
-        Answer::Yes | Answer::No => None,
-    };
-    let (get, create) = tokio::join!(ask("get"), ask("create"));
-    for (verb, allowed) in [get, create].into_iter().flatten() {
-        permissions.learn(allowed, rule(verb, way.resource, pod));
-    }
+    let question = |verb| Question { verb, group: way.group, resource: way.resource, name: pod.map(str::to_owned) };
+    complete(client, namespace, ["get", "create"].map(question).into(), permissions).await;
     let may = |verb: &str| permissions.may(verb, way.group, way.resource, pod);
     if may("get") != Answer::No
         && may("create") != Answer::Yes
         && client.apiserver_version().await.is_ok_and(|version| takes_get_alone(&version))
     {
-        permissions.learn(true, rule("create", way.resource, pod));
+        permissions.learn(true, &question("create"));
     }
 }
 
@@ -242,31 +278,26 @@ fn takes_get_alone(version: &Info) -> bool {
     version.major == "1" && digits.parse().is_ok_and(|minor: u32| minor < CREATE_WANTED)
 }
 
-/// None where the server does not say.
-async fn is_allowed(client: &Client, namespace: &str, pod: Option<&str>, verb: &str, path: &str) -> Option<bool> {
-    let (resource, subresource) = path.split_once('/').unwrap_or((path, ""));
-    let attributes = ResourceAttributes {
-        namespace: Some(namespace.to_owned()),
-        verb: Some(verb.to_owned()),
-        resource: Some(resource.to_owned()),
-        subresource: Some(subresource.to_owned()),
-        name: pod.map(str::to_owned),
-        ..ResourceAttributes::default()
-    };
+/// Asks by itself for each of `questions` that the review has left open, all at once. What the server does not say stays
+/// open.
+pub async fn complete(client: &Client, namespace: &str, questions: Vec<Question>, permissions: &mut Permissions) {
+    let open = |it: &Question| permissions.may(it.verb, it.group, it.resource, it.name.as_deref()) == Answer::Unknown;
+    let questions: Vec<Question> = questions.into_iter().filter(open).collect();
+    let answers = join_all(questions.iter().map(|question| ask(client, question.attributes(Some(namespace))))).await;
+    for (question, answer) in questions.iter().zip(answers) {
+        if let Some(status) = answer {
+            permissions.learn(status.allowed, question);
+        }
+    }
+}
+
+/// Asks whether one thing is permitted. None where the server does not say.
+pub async fn ask(client: &Client, attributes: ResourceAttributes) -> Option<SubjectAccessReviewStatus> {
     let spec =
         SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
     let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
-    Some(answer.ok()?.status?.allowed)
-}
-
-fn rule(verb: &str, resource: &str, pod: Option<&str>) -> ResourceRule {
-    ResourceRule {
-        verbs: vec![verb.to_owned()],
-        api_groups: Some(vec![String::new()]),
-        resources: Some(vec![resource.to_owned()]),
-        resource_names: pod.map(|pod| vec![pod.to_owned()]),
-    }
+    answer.ok().and_then(|review: SelfSubjectAccessReview| review.status)
 }
 
 /// Asks who the user is. Where the server doesn't say (before 1.28) it is `fallback`, the kubeconfig's name for the user.

@@ -1,33 +1,25 @@
 //! Asks the API server for what can be judged: first what may be asked, then all of it at once. Nothing is changed.
 
-use futures_util::future::join_all;
 use http::header::{CONNECTION, DATE, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Request, StatusCode};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview,
-    SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
-};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ResourceQuota};
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::client::Body;
 use kube::{Api, Client};
 
 use super::facts::{Facts, Fetched, Server, Who};
 use super::registry::{NAME, NAMESPACE};
 use crate::access::rules::Without;
-use crate::access::{self, Answer, Permissions};
+use crate::access::{self, Answer, Permissions, Question};
 use crate::discovery;
 use crate::error::{Error, root_cause};
 use crate::refusal::Refusal;
 
 /// The answer to it is not looked at, so that it need not be a secret (RFC 6455, section 4.1).
 const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-
-/// A verb on a resource of an API group, and which object if it is one: what somebody may or may not.
-type Wanted = (&'static str, &'static str, &'static str, Option<String>);
 
 /// All facts, for a user whom this machine calls `user`.
 ///
@@ -40,7 +32,7 @@ pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Resu
         access::whoami(client, user),
         permissions(client, namespace, in_namespace(namespace)),
         permissions(client, NAMESPACE, in_registry()),
-        allowed(client, None, &("list", "", "nodes", None)),
+        access::ask(client, of_all(("list", "", "nodes")).attributes(None)),
     );
     let there = |verb, group, resource| registry_permissions.may(verb, group, resource, None) != Answer::No;
     let here = |verb, resource, name| permissions.may(verb, "", resource, name) != Answer::No;
@@ -55,7 +47,7 @@ pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Resu
             "involvedObject.kind=DaemonSet,involvedObject.name=registry",
             there("list", "", "events"),
         ),
-        list::<Node>(Api::all(client.clone()), "", nodes != Answer::No),
+        list::<Node>(Api::all(client.clone()), "", nodes.is_none_or(|status| status.allowed)),
         get::<Namespace>(Api::all(client.clone()), namespace, here("get", "namespaces", Some(namespace))),
         list::<ResourceQuota>(Api::namespaced(client.clone(), namespace), "", here("list", "resourcequotas", None)),
     );
@@ -125,73 +117,33 @@ async fn upgrade(client: &Client, namespace: &str, permitted: bool) -> Fetched<b
 }
 
 /// What is looked at in the registry's namespace, and what a pull there takes.
-fn in_registry() -> Vec<Wanted> {
+fn in_registry() -> Vec<Question> {
     let wanted = [("get", "apps", "daemonsets"), ("list", "", "events")];
-    wanted.into_iter().chain(super::PULLING).map(|(verb, group, resource)| (verb, group, resource, None)).collect()
+    wanted.into_iter().chain(super::PULLING).map(of_all).collect()
 }
 
 /// What commands need in the user's namespace, and what is looked at there.
-fn in_namespace(namespace: &str) -> Vec<Wanted> {
+fn in_namespace(namespace: &str) -> Vec<Question> {
     let rules = super::permissions::rules().into_iter().flat_map(|rule| match rule.without {
         Without::Takes(instead, _) => vec![rule, *instead],
         Without::Fails | Without::Loses(_) => vec![rule],
     });
     let verbs = rules.flat_map(|rule| rule.verbs.iter().map(move |verb| (*verb, rule.group, rule.resource)));
     let wanted = verbs.chain(super::PULLING).chain([("list", "", "resourcequotas")]);
-    let mut wanted: Vec<Wanted> = wanted.map(|(verb, group, resource)| (verb, group, resource, None)).collect();
-    wanted.push(("get", "", "namespaces", Some(namespace.to_owned())));
-    wanted
+    let own = Question { name: Some(namespace.to_owned()), ..of_all(("get", "", "namespaces")) };
+    wanted.map(of_all).chain([own]).collect()
+}
+
+fn of_all((verb, group, resource): (&'static str, &'static str, &'static str)) -> Question {
+    Question { verb, group, resource, name: None }
 }
 
 /// What the user may do in a namespace. Where one of the server's authorizers can't list that, as with many vendors, each
 /// thing that is wanted is asked for by itself.
-async fn permissions(client: &Client, namespace: &str, wanted: Vec<Wanted>) -> Permissions {
-    let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
-    let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
-    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
-    let mut status = answer.ok().and_then(|review| review.status).unwrap_or_else(unknown);
-    let listed = Permissions::new(Some(status.clone()));
-    let open = wanted
-        .into_iter()
-        .filter(|(verb, group, resource, name)| listed.may(verb, group, resource, name.as_deref()) == Answer::Unknown);
-    let asked = open.map(|wanted| async move { (allowed(client, Some(namespace), &wanted).await, wanted) });
-    let answers = join_all(asked).await;
-    if answers.iter().all(|(answer, _)| *answer != Answer::Unknown) {
-        (status.incomplete, status.evaluation_error) = (false, None);
-    }
-    let granted = answers.into_iter().filter(|(answer, _)| *answer == Answer::Yes);
-    status.resource_rules.extend(granted.map(|(_, (verb, group, resource, name))| ResourceRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(vec![resource.to_owned()]),
-        verbs: vec![verb.to_owned()],
-        resource_names: name.map(|name| vec![name]),
-    }));
-    Permissions::new(Some(status))
-}
-
-fn unknown() -> SubjectRulesReviewStatus {
-    SubjectRulesReviewStatus { incomplete: true, ..SubjectRulesReviewStatus::default() }
-}
-
-/// Whether one thing is permitted, in a namespace or in the whole cluster.
-async fn allowed(client: &Client, namespace: Option<&str>, (verb, group, resource, name): &Wanted) -> Answer {
-    let (resource, subresource) = resource.split_once('/').map_or((*resource, None), |(it, sub)| (it, Some(sub)));
-    let attributes = ResourceAttributes {
-        namespace: namespace.map(str::to_owned),
-        verb: Some((*verb).to_owned()),
-        group: Some((*group).to_owned()),
-        resource: Some(resource.to_owned()),
-        subresource: subresource.map(str::to_owned),
-        name: name.clone(),
-        ..ResourceAttributes::default()
-    };
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
-    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    match Api::all(client.clone()).create(&PostParams::default(), &review).await {
-        Ok(SelfSubjectAccessReview { status: Some(status), .. }) if status.allowed => Answer::Yes,
-        Ok(SelfSubjectAccessReview { status: Some(_), .. }) => Answer::No,
-        _ => Answer::Unknown,
-    }
+async fn permissions(client: &Client, namespace: &str, wanted: Vec<Question>) -> Permissions {
+    let mut permissions = access::review(client, namespace).await;
+    access::complete(client, namespace, wanted, &mut permissions).await;
+    permissions
 }
 
 async fn get<K>(objects: Api<K>, name: &str, permitted: bool) -> Fetched<K>

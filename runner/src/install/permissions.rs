@@ -2,11 +2,11 @@
 //! one namespace, which is all that a review of rules tells of.
 
 use futures_util::future::join_all;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::api::PostParams;
-use kube::{Api, Client};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
+use kube::Client;
 
 use super::objects::{DISCOVERY, Object, PUBLIC};
+use crate::access;
 
 /// One thing that has to be permitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +62,7 @@ async fn is_refused(client: &Client, permission: &Permission) -> bool {
         name,
         ..ResourceAttributes::default()
     };
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
-    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
-    let status = answer.ok().and_then(|review: SelfSubjectAccessReview| review.status);
+    let status = access::ask(client, attributes).await;
     status.is_some_and(|status| !status.allowed && status.evaluation_error.is_none_or(|error| error.is_empty()))
 }
 
