@@ -9,7 +9,6 @@ pub mod credentials;
 mod destination;
 mod docker;
 mod layout;
-mod loopback;
 pub mod push;
 mod tarball;
 
@@ -24,7 +23,6 @@ pub use content::Content;
 pub use destination::{Destination, DestinationError};
 pub use docker::write_docker_archive;
 pub use layout::{write_archive, write_layout};
-pub use loopback::is_loopback;
 
 /// Why an image could not be written.
 #[derive(Debug, thiserror::Error)]

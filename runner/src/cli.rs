@@ -22,8 +22,8 @@ pub use usage::UsageError;
 
 use crate::commands;
 use crate::error::{Error, Kind};
-use crate::progress::printable;
-use crate::session;
+use crate::progress::Progress;
+use crate::signals;
 use crate::terminal;
 
 /// Debugs running pods with tools that are not in their images.
@@ -75,7 +75,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         tokio::select! {
             // First: a session that ends with the signal has heeded it.
             biased;
-            number = session::outside() => Ok(128 + number),
+            number = signals::outside() => Ok(128 + number),
             result = dispatch(cli.command) => result,
         }
     });
@@ -154,10 +154,7 @@ impl Command {
 }
 
 fn report(error: &Error) -> ExitCode {
-    eprintln!("error: {}", printable(&error.to_string()));
-    if let Some(hint) = error.hint() {
-        eprintln!("hint: {}", printable(&hint));
-    }
+    Progress::new(false).fail(error);
     ExitCode::from(error.kind().exit_code())
 }
 

@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use kitbag_toolsets::loopback::is_loopback_host;
 use kube::client::ClientBuilder;
 use kube::config::{
     AuthInfo, Cluster as ClusterEntry, Context, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo,
@@ -18,6 +19,9 @@ use crate::requests::Tell;
 
 /// The name of what flags say and no kubeconfig does.
 const BY_FLAGS: &str = "kubectl-kitbag";
+
+/// What the API server knows this program as: who owns the fields that it sets.
+pub(crate) const FIELD_MANAGER: &str = "kubectl-kitbag";
 
 /// A cluster, and who speaks to it.
 pub(crate) struct Cluster {
@@ -66,7 +70,7 @@ async fn config(flags: &Common) -> Result<(Config, Option<String>), Error> {
     let config = Config::from_custom_kubeconfig(kubeconfig, &choice).await;
     let mut config = config.map_err(|error| Error::Kubeconfig(error.to_string()))?;
     // As kubectl: a proxy of the environment is not for this machine itself.
-    if !has_proxy && config.cluster_url.host().is_some_and(crate::image::is_loopback) {
+    if !has_proxy && config.cluster_url.host().is_some_and(is_loopback_host) {
         config.proxy_url = None;
     }
     Ok((config, user))

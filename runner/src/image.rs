@@ -22,7 +22,6 @@ use crate::error::Error;
 use crate::tools;
 
 pub use error::ImageError;
-pub(crate) use registry::is_loopback;
 pub use registry::{DEFAULT, Registry, RegistryError};
 
 /// How long the registry may take for its whole answer. Nodes may reach it where this machine does not, so that there is

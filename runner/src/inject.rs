@@ -8,12 +8,11 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use tokio::time::{Instant, sleep};
 
+use crate::cluster::FIELD_MANAGER;
 use crate::error::Error;
 use crate::plan;
 use crate::refusal::{Asked, Refusal, best, explain};
 
-/// What the API server knows this program as.
-pub const FIELD_MANAGER: &str = "kubectl-kitbag";
 /// How long it is tried again when the server does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The first pause between two tries; each is twice as long as the one before.
@@ -30,52 +29,36 @@ pub struct Added {
     pub index: usize,
 }
 
+/// How much is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The container is added.
+    Earnest,
+    /// The server judges and changes nothing.
+    Trial,
+}
+
 /// Adds the first of `candidates` that is taken, beginning with number `first`. After each refusal, `next` says which to
 /// try then, if any. All have the same name, which no container of the pod has.
 ///
 /// # Errors
-/// The refusal that explains most; what `next` makes of one by Pod Security, if that is an error.
+/// The refusal that explains most; what `next` makes of one by Pod Security, if that is an error. For trial also
+/// [`Refusal::NoDryRun`].
 pub async fn add(
-    pods: &Api<Pod>,
-    pod: &str,
-    candidates: &[EphemeralContainer],
-    first: usize,
-    next: impl FnMut(usize, &Refusal) -> Result<Option<usize>, Error>,
-    asked: Asked<'_>,
-) -> Result<Added, Error> {
-    first_taken(pods, pod, candidates, first, next, asked, false).await
-}
-
-/// As [`add`], but for trial: the server judges and changes nothing.
-///
-/// # Errors
-/// As [`add`]; and [`Refusal::NoDryRun`].
-pub async fn dry_run(
-    pods: &Api<Pod>,
-    pod: &str,
-    candidates: &[EphemeralContainer],
-    first: usize,
-    next: impl FnMut(usize, &Refusal) -> Result<Option<usize>, Error>,
-    asked: Asked<'_>,
-) -> Result<Added, Error> {
-    first_taken(pods, pod, candidates, first, next, asked, true).await
-}
-
-async fn first_taken(
     pods: &Api<Pod>,
     pod: &str,
     candidates: &[EphemeralContainer],
     first: usize,
     mut next: impl FnMut(usize, &Refusal) -> Result<Option<usize>, Error>,
     asked: Asked<'_>,
-    dry_run: bool,
+    mode: Mode,
 ) -> Result<Added, Error> {
     let mut refusals = Vec::new();
     let mut index = first;
     // Each at most once, whatever `next` says.
     let mut left: Vec<Option<&EphemeralContainer>> = candidates.iter().map(Some).collect();
     while let Some(candidate) = left.get_mut(index).and_then(Option::take) {
-        match surely(pods, pod, candidate, dry_run).await.map_err(|error| explain(&error, asked)) {
+        match surely(pods, pod, candidate, mode).await.map_err(|error| explain(&error, asked)) {
             Ok(pod) => return Ok(Added { pod, index }),
             Err(Error::Refused(refusal)) => {
                 let then = next(index, &refusal);
@@ -98,11 +81,11 @@ async fn first_taken(
 
 /// Sends the patch until there is an answer that is one. Where the answer was lost, the pod says whether the container
 /// was added; sending it again would do no harm either, as the name stays the same.
-async fn surely(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, dry_run: bool) -> kube::Result<Pod> {
+async fn surely(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, mode: Mode) -> kube::Result<Pod> {
     let end = Instant::now() + PATIENCE;
     let mut pause = PAUSE;
     loop {
-        let error = match send(pods, pod, container, dry_run).await {
+        let error = match send(pods, pod, container, mode).await {
             Err(error) if is_no_answer(&error) && Instant::now() + pause < end => error,
             answer => return answer,
         };
@@ -110,7 +93,7 @@ async fn surely(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, dry_
         let left = end.saturating_duration_since(Instant::now());
         sleep(crate::refusal::retry_after(&error).unwrap_or(pause).min(left)).await;
         pause = LONGEST_PAUSE.min(pause * 2);
-        if !dry_run
+        if mode == Mode::Earnest
             && let Ok(pod) = pods.get(pod).await
             && has(&pod, &container.name)
         {
@@ -119,7 +102,8 @@ async fn surely(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, dry_
     }
 }
 
-async fn send(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, dry_run: bool) -> kube::Result<Pod> {
+async fn send(pods: &Api<Pod>, pod: &str, container: &EphemeralContainer, mode: Mode) -> kube::Result<Pod> {
+    let dry_run = mode == Mode::Trial;
     let parameters = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     // A strategic merge patch adds to the list, where the other kinds would replace it.
     pods.patch_ephemeral_containers(pod, &parameters, &Patch::Strategic(plan::patch(container))).await

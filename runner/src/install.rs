@@ -16,8 +16,8 @@ pub use apply::Outcome;
 pub use error::InstallError;
 pub use objects::{Object, Objects, Settings};
 
-/// Who owns the fields that are applied.
-pub const FIELD_MANAGER: &str = "kubectl-kitbag";
+use crate::cluster::FIELD_MANAGER;
+
 /// The label that says who made an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The namespace where nothing else is said.

@@ -2,6 +2,7 @@
 
 pub mod custom;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{EnvVar, EphemeralContainer};
@@ -145,6 +146,13 @@ pub fn name(taken: &[String], mut random: impl FnMut() -> u64) -> String {
             return name;
         }
     }
+}
+
+/// A number for names that should differ: the standard library's hash tables are seeded by the operating system, which is
+/// enough for that.
+#[must_use]
+pub fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 /// Five characters out of a random number.

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::error::Error;
+
 /// Says what happens, and with `--verbose` when.
 #[derive(Debug)]
 pub struct Progress {
@@ -37,6 +39,14 @@ impl Progress {
     pub fn say(&self, text: &str) {
         for line in text.lines() {
             eprintln!("{}{}", self.prefix, printable_line(line));
+        }
+    }
+
+    /// What went wrong, and what to do next.
+    pub(crate) fn fail(&self, error: &Error) {
+        self.say(&format!("error: {error}"));
+        if let Some(hint) = error.hint() {
+            self.say(&format!("hint: {hint}"));
         }
     }
 

@@ -13,6 +13,7 @@ use kube::Client;
 use crate::error::Error;
 use crate::plan::INIT;
 use crate::report::Report;
+use crate::signals;
 use crate::terminal::{self, Raw};
 
 mod ask;
@@ -26,14 +27,12 @@ mod output;
 mod pump;
 mod receive;
 mod send;
-mod signals;
 mod wanted;
 
 pub use ask::ask;
 pub use ending::{Ending, ending};
 pub use error::SessionError;
 pub use output::{Captured, Output};
-pub(crate) use signals::outside;
 pub use wanted::{PATIENCE, Pace, Streams, Terminal, Wanted};
 
 use connect::{Stdin, To, connect};

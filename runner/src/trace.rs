@@ -8,16 +8,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use crate::cluster::FIELD_MANAGER;
 use crate::error::root_cause;
-use crate::inject::FIELD_MANAGER;
+use crate::progress::Progress;
 
 /// The event's reason, and what it is found by: `kubectl get events --field-selector reason=Debug`.
 const REASON: &str = "Debug";
 /// The longest message that every API server takes, in characters.
 const LONGEST: usize = 1024;
-/// How long the API server may take. Nobody waits for it.
+/// How long the API server may take while the session goes on.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take yet when the session has ended.
+const LAST: Duration = Duration::from_millis(200);
 
 /// Who debugs what, with what and why.
 #[derive(Clone, Copy, Debug)]
@@ -79,11 +84,48 @@ fn message(trace: &Trace<'_>) -> String {
 /// Why there is no event, for people.
 pub async fn leave(events: &Api<Event>, event: &Event) -> Result<(), String> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match tokio::time::timeout(PATIENCE, events.create(&parameters, event)).await {
+    match timeout(PATIENCE, events.create(&parameters, event)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(kube::Error::Api(status))) => Err(format!("no event is left on the pod: {}", status.message)),
         Ok(Err(error)) => Err(format!("no event is left on the pod: {}", root_cause(&error))),
         Err(_) => Err("no event is left on the pod: the cluster does not answer".to_owned()),
+    }
+}
+
+/// Where traces of sessions are left.
+pub(crate) struct Trail<'a> {
+    /// The events of the namespace, where they may be written.
+    pub(crate) events: Option<&'a Api<Event>>,
+    /// The pod.
+    pub(crate) pod: &'a Pod,
+    /// Who is told that there is none.
+    pub(crate) progress: &'a Progress,
+}
+
+impl Trail<'_> {
+    /// Runs a session, and leaves its trace once it is open, so that what did not open leaves none. Nobody waits long for
+    /// a trace when the session has ended.
+    pub(crate) async fn beside<T>(
+        &self,
+        session: impl Future<Output = T>,
+        is_open: oneshot::Receiver<()>,
+        trace: &Trace<'_>,
+    ) -> T {
+        let leaving = async {
+            if let (Ok(()), Some(events)) = (is_open.await, self.events)
+                && let Err(error) = leave(events, &event(trace, self.pod, Timestamp::now())).await
+            {
+                self.progress.done(&error);
+            }
+        };
+        tokio::pin!(session, leaving);
+        tokio::select! {
+            () = &mut leaving => session.await,
+            ended = &mut session => {
+                let _ = timeout(LAST, leaving).await;
+                ended
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod catalog;
 pub mod compose;
 pub mod generation;
+pub mod loopback;
 pub mod names;
 pub mod needs;
 pub mod path;

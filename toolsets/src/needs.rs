@@ -40,6 +40,24 @@ pub enum Need {
 }
 
 impl Need {
+    /// Every need.
+    pub const ALL: [Self; 14] = [
+        Self::See,
+        Self::TargetRead,
+        Self::TargetAttach,
+        Self::TargetSignal,
+        Self::TargetChroot,
+        Self::RawSocket,
+        Self::Ping,
+        Self::NetAdmin,
+        Self::LowPort,
+        Self::Perf,
+        Self::Bpf,
+        Self::KernelLog,
+        Self::Namespaces,
+        Self::Scratch,
+    ];
+
     /// The word that recipes and annotations use, e.g. `target-attach`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -93,23 +111,7 @@ mod tests {
 
     #[test]
     fn the_words_of_the_enum_are_the_words_of_the_json() {
-        let every = [
-            Need::See,
-            Need::TargetRead,
-            Need::TargetAttach,
-            Need::TargetSignal,
-            Need::TargetChroot,
-            Need::RawSocket,
-            Need::Ping,
-            Need::NetAdmin,
-            Need::LowPort,
-            Need::Perf,
-            Need::Bpf,
-            Need::KernelLog,
-            Need::Namespaces,
-            Need::Scratch,
-        ];
-        for need in every {
+        for need in Need::ALL {
             assert_eq!(serde_json::to_value(need).unwrap(), need.as_str());
         }
     }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kitbag_toolsets::Document;
+use kitbag_toolsets::loopback::is_loopback;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciEnvelope};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
 use super::content::Blob;
-use super::{Content, PublishError, is_loopback};
+use super::{Content, PublishError};
 
 /// How often something is tried that the registry may take the next time.
 const ATTEMPTS: u32 = 4;

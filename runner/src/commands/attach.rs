@@ -1,7 +1,6 @@
 //! `kubectl kitbag attach`: one more session in a debug container that runs. Nothing is added to the pod.
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
 use kitbag_toolsets::Catalog;
 use kube::Api;
 use tokio::sync::oneshot;
@@ -9,7 +8,6 @@ use tokio::sync::oneshot;
 use crate::access;
 use crate::cli::Attach;
 use crate::cluster::{self, Cluster};
-use crate::commands::debug::visit::beside;
 use crate::error::Error;
 use crate::found::{self, Debugger, FoundError};
 use crate::privileges::Level;
@@ -18,7 +16,7 @@ use crate::report::Report;
 use crate::sentences::{self, Facts};
 use crate::session::{self, Output, Wanted};
 use crate::target::{self, Target, Which};
-use crate::trace::{self, Trace};
+use crate::trace::{Trace, Trail};
 
 /// Runs the command. Returns the exit code of what ran in the container.
 pub(crate) async fn run(arguments: &Attach) -> Result<u8, Error> {
@@ -55,15 +53,17 @@ pub(crate) async fn run(arguments: &Attach) -> Result<u8, Error> {
         let _ = open.send(());
         Ok(())
     };
-    let trace = async {
-        if is_open.await.is_ok() {
-            let event = trace::event(&trace(&debugger, &user, arguments.reason.as_deref()), pod, Timestamp::now());
-            if let Err(error) = trace::leave(&Api::namespaced(client.clone(), &namespace), &event).await {
-                progress.done(&error);
-            }
-        }
+    let trace = Trace {
+        user: &user,
+        target: &debugger.target,
+        tools: &debugger.listed,
+        container: &debugger.name,
+        reason: arguments.reason.as_deref(),
     };
-    let ended = beside(session::run(&place, &wanted, on_report, Output::Standard), trace).await?;
+    let events = Api::namespaced(client.clone(), &namespace);
+    let trail = Trail { events: Some(&events), pod, progress: &progress };
+    let session = session::run(&place, &wanted, on_report, Output::Standard);
+    let ended = trail.beside(session, is_open, &trace).await?;
     progress.done(&format!("the session has ended, exit code {}", ended.code));
     Ok(ended.code)
 }
@@ -76,10 +76,6 @@ fn notes(report: &Report, debugger: &Debugger, namespace: &str, target: &Target,
     });
     let level = debugger.level.as_deref().and_then(|level| level.parse().ok()).unwrap_or(Level::Chosen);
     sentences::of(&Facts { report, level, needs: &needs.collect(), namespace, target }).notes
-}
-
-fn trace<'a>(debugger: &'a Debugger, user: &'a str, reason: Option<&'a str>) -> Trace<'a> {
-    Trace { user, target: &debugger.target, tools: &debugger.listed, container: &debugger.name, reason }
 }
 
 /// Of several pods the best that has a debug container to use; where none has, the best is told about.

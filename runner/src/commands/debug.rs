@@ -6,7 +6,7 @@ mod dry_run;
 mod enter;
 mod errand;
 mod object;
-pub(super) mod visit;
+mod visit;
 
 use crate::cli::Debug;
 use crate::cli::values::DryRun;

@@ -1,13 +1,12 @@
 //! `kubectl kitbag doctor`: asks, judges, pulls, reports.
 
 use std::env;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
 use kitbag_toolsets::Catalog;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::Doctor;
@@ -18,6 +17,7 @@ use crate::doctor::pull::{self, Outcome, Run};
 use crate::doctor::{self, Check, FAILED, Finding, Plan, Status, fetch, render};
 use crate::error::Error;
 use crate::plan;
+use crate::signals;
 
 /// The least that a pull is given, however long the questions took.
 const LEAST: Duration = Duration::from_secs(5);
@@ -69,41 +69,15 @@ fn colour() -> bool {
 
 /// The outcomes, or the number of the signal that ended the wait for them. Either way nothing is left behind.
 async fn attempt(client: &kube::Client, plan: &Plan, limit: Duration) -> Result<Result<Vec<Outcome>, u8>, Error> {
-    // Hash tables are seeded by the operating system: enough for names that should differ.
-    let run = Run { id: plan::word(RandomState::new().hash_one(0)), image: plan.image.clone(), limit };
+    let run = Run { id: plan::word(plan::random()), image: plan.image.clone(), limit };
     let attempt = Attempt::new(client, &plan.namespace, &run, &plan.places);
     // Before the first Job is made: from then on an interruption has to end in its deletion.
-    let mut signals = Signals::new().map_err(Error::Runtime)?;
+    let _ours = signals::Claim::new();
+    let mut signals = signals::signals().map_err(Error::Runtime)?;
     let outcomes = tokio::select! {
         (outcomes, ()) = async { tokio::join!(attempt.outcomes(), attempt.remove_leftovers(Timestamp::now())) } => Ok(outcomes),
-        signal = signals.next() => Err(signal),
+        Some(signal) = signals.next() => Err(signal),
     };
     attempt.clean().await;
     Ok(outcomes)
-}
-
-/// What ends programs politely.
-struct Signals {
-    hangup: Signal,
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The number of the next one.
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.hangup.recv() => 1,
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-        }
-    }
 }

@@ -10,12 +10,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::access;
 use crate::cli::Install;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, FIELD_MANAGER};
 use crate::error::{Error, root_cause};
 use crate::install::objects::{INSTALLED_IN, Object};
-use crate::install::{
-    FIELD_MANAGER, InstallError, MANAGED_BY, NAMESPACE, Objects, Outcome, Settings, apply, permissions, wait,
-};
+use crate::install::{InstallError, MANAGED_BY, NAMESPACE, Objects, Outcome, Settings, apply, permissions, wait};
 use crate::progress::Progress;
 
 /// How often it is looked whether a namespace that is being deleted is gone.

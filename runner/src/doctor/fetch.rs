@@ -37,16 +37,13 @@ pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Resu
     let there = |verb, group, resource| registry_permissions.may(verb, group, resource, None) != Answer::No;
     let here = |verb, resource, name| permissions.may(verb, "", resource, name) != Answer::No;
     let (sees_daemonset, sees_pods) = (there("get", "apps", "daemonsets"), there("list", "", "pods"));
+    let of_the_daemonset = format!("involvedObject.kind=DaemonSet,involvedObject.name={NAME}");
     let (upgrade, discovery, daemonset, pods, events, nodes, own, quotas) = tokio::join!(
         upgrade(client, namespace, here("watch", "pods", None)),
         get::<ConfigMap>(Api::namespaced(client.clone(), discovery::NAMESPACE), discovery::NAME, true),
         get::<DaemonSet>(Api::namespaced(client.clone(), NAMESPACE), NAME, sees_daemonset),
         list::<Pod>(Api::namespaced(client.clone(), NAMESPACE), "", sees_pods),
-        list::<Event>(
-            Api::namespaced(client.clone(), NAMESPACE),
-            "involvedObject.kind=DaemonSet,involvedObject.name=registry",
-            there("list", "", "events"),
-        ),
+        list::<Event>(Api::namespaced(client.clone(), NAMESPACE), &of_the_daemonset, there("list", "", "events"),),
         list::<Node>(Api::all(client.clone()), "", nodes.is_none_or(|status| status.allowed)),
         get::<Namespace>(Api::all(client.clone()), namespace, here("get", "namespaces", Some(namespace))),
         list::<ResourceQuota>(Api::namespaced(client.clone(), namespace), "", here("list", "resourcequotas", None)),

@@ -12,10 +12,9 @@ use super::facts::{Facts, Fetched};
 use super::finding::{Check, Finding, alike, counted, named};
 use super::fix;
 
-/// Where the registry is, and what it is called.
-pub(super) const NAMESPACE: &str = "kitbag";
-/// The DaemonSet.
-pub(super) const NAME: &str = "registry";
+// Where the registry is, and what the DaemonSet is called.
+pub(super) use crate::install::NAMESPACE;
+pub(super) use crate::install::objects::REGISTRY as NAME;
 
 /// The registry's pods use the node's network.
 const PRIVILEGED: &str = "kubectl label namespace kitbag pod-security.kubernetes.io/enforce=privileged --overwrite\n\

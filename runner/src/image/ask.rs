@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kitbag_toolsets::loopback::is_loopback;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::{OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE};
@@ -9,7 +10,6 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
 use super::ImageError;
-use super::registry::is_loopback_authority;
 use crate::error::root_cause;
 
 /// What other tools write where OCI has its own types.
@@ -24,7 +24,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// The bytes of the index or manifest, and its digest.
 pub(super) async fn manifest(reference: &Reference, plain_http: bool) -> Result<(Vec<u8>, String), ImageError> {
     let host = reference.resolve_registry();
-    let loopback = is_loopback_authority(host);
+    let loopback = is_loopback(host);
     let client = Client::new(ClientConfig {
         protocol: if plain_http || loopback { ClientProtocol::Http } else { ClientProtocol::Https },
         connect_timeout: Some(CONNECT),

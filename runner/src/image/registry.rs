@@ -1,10 +1,10 @@
 //! The name of a registry: its grammar, and whether it is this machine's own.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use kitbag_toolsets::ImagePath;
+use kitbag_toolsets::loopback::is_loopback;
 use oci_client::Reference;
 
 /// The registry of those who name none, in a cluster that names none: on each node's loopback and on this machine's.
@@ -21,7 +21,7 @@ impl Registry {
     /// Whether it is on this machine, where no network lies between.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        is_loopback_authority(&self.host)
+        is_loopback(&self.host)
     }
 
     /// The reference of an image in it, by digest.
@@ -39,24 +39,6 @@ impl Default for Registry {
     fn default() -> Self {
         Self { host: DEFAULT.to_owned(), prefix: String::new() }
     }
-}
-
-/// Whether `authority`, a host with a port or without, is this machine.
-pub(super) fn is_loopback_authority(authority: &str) -> bool {
-    let host = match authority.rsplit_once(':') {
-        // The colons of a bare IPv6 address stand in brackets.
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    is_loopback(host)
-}
-
-/// Whether `host`, without a port, is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    address
-        .parse::<IpAddr>()
-        .map_or(host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
 }
 
 /// Why a text is not a [`Registry`].

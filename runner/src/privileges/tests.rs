@@ -254,28 +254,11 @@ fn words_for_levels_are_read_back() {
 const BASELINE_ADD: &str =
     "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT";
 
-const NEEDS: [Need; 14] = [
-    Need::See,
-    Need::TargetRead,
-    Need::TargetAttach,
-    Need::TargetSignal,
-    Need::TargetChroot,
-    Need::RawSocket,
-    Need::Ping,
-    Need::NetAdmin,
-    Need::LowPort,
-    Need::Perf,
-    Need::Bpf,
-    Need::KernelLog,
-    Need::Namespaces,
-    Need::Scratch,
-];
-
 proptest! {
     #[test]
     fn each_candidate_keeps_the_rules_of_its_level(
-        required in proptest::sample::subsequence(NEEDS.to_vec(), 0..4),
-        optional in proptest::sample::subsequence(NEEDS.to_vec(), 0..4),
+        required in proptest::sample::subsequence(Need::ALL.to_vec(), 0..4),
+        optional in proptest::sample::subsequence(Need::ALL.to_vec(), 0..4),
         uid in proptest::option::of(prop_oneof![Just(0_i64), 1_i64..70_000]),
         privileged: bool,
         host_users: bool,

@@ -18,10 +18,10 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use super::output::Writer;
 use super::receive::{Seen, Stop, drain, receive};
 use super::send::{feed, pass_on, send};
-use super::signals::TERM;
 use super::{Pace, SessionError};
 use crate::error::Error;
 use crate::report::Report;
+use crate::signals::TERM;
 
 /// How many chunks of input, and how many signals, wait to be sent.
 const QUEUE: usize = 4;

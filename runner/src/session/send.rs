@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
 use super::Pace;
 use super::frame::Frame;
-use super::signals::{HUP, INT, KILL, QUIT, TERM, until};
 use crate::channel;
+use crate::signals::{HUP, INT, KILL, QUIT, TERM, until};
 
 /// How much input is read at a time.
 const CHUNK: usize = 32 * 1024;

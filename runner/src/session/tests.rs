@@ -9,8 +9,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::signals::{INT, KILL, QUIT, TERM};
 use super::*;
+use crate::signals::{INT, KILL, QUIT, TERM};
 
 mod protocol;
 

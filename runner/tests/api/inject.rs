@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use k8s_openapi::api::core::v1::EphemeralContainer;
 use kitbag_runner::Error;
-use kitbag_runner::inject::{self, Added};
+use kitbag_runner::inject::{self, Added, Mode};
 use kitbag_runner::refusal::Refusal;
 use kube::client::Body;
 use kube::{Api, Client};
@@ -48,7 +48,7 @@ fn next(index: usize, refusal: &Refusal) -> Result<Option<usize>, Error> {
 
 async fn add(script: Vec<Answer>) -> Result<Added, Error> {
     let (pods, server) = pods(script);
-    let added = inject::add(&pods, "shop", &candidates(), 0, next, ASKED).await;
+    let added = inject::add(&pods, "shop", &candidates(), 0, next, ASKED, Mode::Earnest).await;
     end(pods, server).await;
     added
 }
@@ -74,7 +74,7 @@ async fn after_a_refusal_comes_the_candidate_that_is_next() {
 async fn where_nothing_that_is_left_would_do_that_is_the_error() {
     let (pods, server) = pods(vec![refused(403, BASELINE)]);
     let unmet = |_: usize, _: &Refusal| Err(Error::Unreachable("tcpdump would not work".to_owned()));
-    let error = inject::add(&pods, "shop", &candidates(), 1, unmet, ASKED).await.unwrap_err();
+    let error = inject::add(&pods, "shop", &candidates(), 1, unmet, ASKED, Mode::Earnest).await.unwrap_err();
     assert!(error.to_string().contains("tcpdump would not work"));
     end(pods, server).await;
 }
@@ -87,7 +87,7 @@ async fn a_policy_is_told_in_its_own_words_though_nothing_that_is_left_would_do(
         _ => Err(Error::Unreachable("tcpdump would not work".to_owned())),
     };
     let (pods, server) = pods(vec![refused(403, message), refused(403, message)]);
-    let error = inject::add(&pods, "shop", &candidates(), 0, unmet, ASKED).await.unwrap_err();
+    let error = inject::add(&pods, "shop", &candidates(), 0, unmet, ASKED, Mode::Earnest).await.unwrap_err();
     insta::assert_snapshot!(error, @r#"a policy of the cluster refuses the debug container: admission webhook "policy.example" denied the request: registry not allowed"#);
     end(pods, server).await;
 }
@@ -114,7 +114,7 @@ async fn a_refusal_that_is_for_all_is_the_end() {
 async fn a_dry_run_changes_nothing() {
     let (pods, server) =
         pods(vec![Answer::refused(Method::PATCH, DRY, 403, BASELINE), Answer::patched(DRY, &pod("6", &Value::Null))]);
-    assert_eq!(inject::dry_run(&pods, "shop", &candidates(), 0, next, ASKED).await.unwrap().index, 1);
+    assert_eq!(inject::add(&pods, "shop", &candidates(), 0, next, ASKED, Mode::Trial).await.unwrap().index, 1);
     end(pods, server).await;
 }
 
@@ -122,7 +122,7 @@ async fn a_dry_run_changes_nothing() {
 async fn what_cannot_be_tried_out_is_said_to_be_so() {
     let message = "admission webhook \"audit.example\" does not support dry run";
     let (pods, server) = pods(vec![Answer::refused(Method::PATCH, DRY, 400, message)]);
-    let error = inject::dry_run(&pods, "shop", &candidates(), 0, next, ASKED).await.unwrap_err();
+    let error = inject::add(&pods, "shop", &candidates(), 0, next, ASKED, Mode::Trial).await.unwrap_err();
     insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()), @r#"
     it can't be tried out in this cluster: admission webhook "audit.example" does not support dry run
     hint: --dry-run=client prints what would be sent, without asking
@@ -162,7 +162,7 @@ async fn a_server_that_stays_away_is_given_up() {
         }
     });
     let pods = Api::namespaced(Client::new(service, "web"), "web");
-    let error = inject::add(&pods, "shop", &candidates(), 0, next, ASKED).await.unwrap_err();
+    let error = inject::add(&pods, "shop", &candidates(), 0, next, ASKED, Mode::Earnest).await.unwrap_err();
     assert_eq!(error.to_string(), "the cluster does not answer: connection refused");
     end(pods, server).await;
 }

@@ -44,10 +44,7 @@ async fn visit(errand: &Errand, pod: &Pod) -> Object {
     match visit::run(errand, pod, &progress, errand.output(Some(name))).await {
         Ok(visited) => visited.object(errand),
         Err(undone) => {
-            progress.say(&format!("error: {}", undone.error));
-            if let Some(hint) = undone.error.hint() {
-                progress.say(&format!("hint: {hint}"));
-            }
+            progress.fail(&undone.error);
             Object::of_visit(&errand.namespace, pod, &undone)
         }
     }

@@ -6,15 +6,15 @@ use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kitbag_toolsets::{Name, Needs};
 
-use super::errand::{Errand, random};
+use super::errand::Errand;
 use crate::access::Means;
 use crate::error::Error;
-use crate::inject::{self, Added};
+use crate::inject::{self, Added, Mode};
 use crate::plan::{self, Plan, Planned};
 use crate::privileges::{self, Attempts, Candidate, Level, Unmet};
 use crate::progress::Progress;
 use crate::reentry::{self, Debugger};
-use crate::refusal::{Asked, Refusal, explain};
+use crate::refusal::{Asked, Refusal};
 use crate::sentences;
 use crate::session::{self, Place, Streams, Wanted};
 use crate::target::{self, Target};
@@ -101,8 +101,8 @@ impl Entry<'_> {
         let Errand { arguments, image, namespace, .. } = self.errand;
         let progress = self.progress;
         let pods = self.errand.pods();
-        let name = plan::name(&self.target.names, random);
-        let (mut planned, added) = self.first_taken(&name, candidates, false).await?;
+        let name = plan::name(&self.target.names, plan::random);
+        let (mut planned, added) = self.first_taken(&name, candidates, Mode::Earnest).await?;
         let Planned { container, notes } = planned.swap_remove(added.index);
         notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
         let candidate = candidates[added.index].clone();
@@ -123,9 +123,10 @@ impl Entry<'_> {
         progress.done("container started");
         // The target may have been started again while we waited, or for the first time.
         let target_id = if self.target.shares_pid_namespace() {
-            let pod =
-                pods.get(&self.target.pod).await.map_err(|error| explain(&error, Asked { verb: "get", ..asked }))?;
-            target::id_in_shared_namespace(&pod, &self.target.container).map(str::to_owned)
+            let now = pods.get(&self.target.pod).await;
+            // Who found the pod by a selector need not be permitted to get it.
+            let pod = now.as_ref().unwrap_or(self.pod);
+            target::id_in_shared_namespace(pod, &self.target.container).map(str::to_owned)
         } else {
             None
         };
@@ -143,14 +144,14 @@ impl Entry<'_> {
 
     /// Asks whether the container would be taken, for trial. Returns the one that would.
     pub(super) async fn try_out(&self, candidates: &[Candidate]) -> Result<Planned, Error> {
-        let name = plan::name(&self.target.names, random);
-        let (mut planned, taken) = self.first_taken(&name, candidates, true).await?;
+        let name = plan::name(&self.target.names, plan::random);
+        let (mut planned, taken) = self.first_taken(&name, candidates, Mode::Trial).await?;
         Ok(planned.swap_remove(taken.index))
     }
 
     /// The container that would be asked for first.
     pub(super) fn first(&self, candidates: &[Candidate]) -> Result<Planned, Error> {
-        let name = plan::name(&self.target.names, random);
+        let name = plan::name(&self.target.names, plan::random);
         let needs = self.errand.named();
         let first = self.attempts(candidates, &needs).first().map_err(|unmet| self.short(&unmet))?;
         Ok(self.planned(&name, first))
@@ -160,7 +161,7 @@ impl Entry<'_> {
         &self,
         name: &str,
         candidates: &[Candidate],
-        for_trial: bool,
+        mode: Mode,
     ) -> Result<(Vec<Planned>, Added), Error> {
         let Errand { image, namespace, .. } = self.errand;
         let needs = self.errand.named();
@@ -183,11 +184,7 @@ impl Entry<'_> {
             Ok(candidates.iter().position(|candidate| Some(candidate) == next))
         };
         let (pods, pod) = (self.errand.pods(), &self.target.pod);
-        let added = if for_trial {
-            inject::dry_run(&pods, pod, &containers, position, next, asked).await?
-        } else {
-            inject::add(&pods, pod, &containers, position, next, asked).await?
-        };
+        let added = inject::add(&pods, pod, &containers, position, next, asked, mode).await?;
         Ok((planned, added))
     }
 

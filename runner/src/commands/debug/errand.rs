@@ -1,7 +1,6 @@
 //! What is wanted, by whom, and what may be done: everything that is found out before a pod is touched, all at once.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kitbag_toolsets::{Catalog, Name, Needs};
@@ -152,9 +151,4 @@ impl Errand {
             .map(|(tool, needs)| (tool.clone(), needs.clone()))
             .collect()
     }
-}
-
-/// The standard library's hash tables are seeded by the operating system: enough for names that should differ.
-pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

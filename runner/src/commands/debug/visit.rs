@@ -3,13 +3,11 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kitbag_toolsets::{Name, Needs};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::enter::{Entered, Entry};
 use super::errand::Errand;
@@ -22,12 +20,10 @@ use crate::report::Report;
 use crate::sentences::{self, Facts, Said};
 use crate::session::{self, Captured, Ended, Output, SessionError, Streams};
 use crate::target::{self, Target};
-use crate::trace::{self, Trace};
+use crate::trace::{Trace, Trail};
 
 /// What kitbag-init, as every shell, returns when there is no such command.
 const NOT_FOUND: u8 = 127;
-/// How long the trace of a session that has ended already may take.
-const TRACE: Duration = Duration::from_millis(200);
 
 /// A session that has ended.
 pub(super) struct Visited {
@@ -144,13 +140,16 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
             session::run(&entered.place, &wanted, on_report, output).await
         }
     };
-    // Once it is open, so that what did not open leaves no trace.
-    let trace = async {
-        if is_open.await.is_ok() {
-            leave_trace(entry, &entered).await;
-        }
+    let trace = Trace {
+        user: &errand.user,
+        target: &entry.target.container,
+        tools: &entered.tools,
+        container: &entered.place.container,
+        reason: errand.arguments.reason.as_deref(),
     };
-    let ended = beside(session, trace).await.map_err(|failed| Undone {
+    let events = errand.events();
+    let trail = Trail { events: entry.means.trace.then_some(&events), pod: entry.pod, progress };
+    let ended = trail.beside(session, is_open, &trace).await.map_err(|failed| Undone {
         error: failed.error,
         container: Some(entered.place.container.clone()),
         captured: failed.captured,
@@ -165,37 +164,8 @@ async fn converse(entry: &Entry<'_>, entered: Entered, output: Output, opened: &
     Ok(Visited { target: entry.target.clone(), entered, began, ended, notes })
 }
 
-/// The session, and the trace beside it, for which nobody waits long.
-pub(in crate::commands) async fn beside<T>(session: impl Future<Output = T>, trace: impl Future<Output = ()>) -> T {
-    tokio::pin!(session, trace);
-    tokio::select! {
-        () = &mut trace => session.await,
-        ended = &mut session => {
-            let _ = timeout(TRACE, trace).await;
-            ended
-        }
-    }
-}
-
 fn cloned((name, needs): (&Name, &Needs)) -> (Name, Needs) {
     (name.clone(), needs.clone())
-}
-
-async fn leave_trace(entry: &Entry<'_>, entered: &Entered) {
-    let Entry { errand, pod, target, means, progress } = entry;
-    if !means.trace {
-        return;
-    }
-    let trace = Trace {
-        user: &errand.user,
-        target: &target.container,
-        tools: &entered.tools,
-        container: &entered.place.container,
-        reason: errand.arguments.reason.as_deref(),
-    };
-    if let Err(error) = trace::leave(&errand.events(), &trace::event(&trace, pod, Timestamp::now())).await {
-        progress.done(&error);
-    }
 }
 
 impl Visited {

@@ -1,4 +1,5 @@
-//! Whether a registry is this machine: then, and only then, plain HTTP is spoken without being told to.
+//! Whether a registry or an API server is this machine: then, and only then, plain HTTP is spoken without being told to, and
+//! no proxy is asked.
 
 use std::net::IpAddr;
 
@@ -10,6 +11,12 @@ pub fn is_loopback(authority: &str) -> bool {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
     };
+    is_loopback_host(host)
+}
+
+/// Whether `host`, without a port, is this machine.
+#[must_use]
+pub fn is_loopback_host(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     address
         .parse::<IpAddr>()

@@ -1,4 +1,5 @@
-//! What the operating system tells this program: for its sessions while there are some, else for the program itself.
+//! What the operating system tells this program: for its sessions while there are some, and whoever else has something to
+//! put away; else for the program itself.
 //!
 //! A signal that was listened for once never again ends the program by itself, so whoever runs it has to heed [`outside`].
 
@@ -14,31 +15,31 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::terminal;
 
-pub(super) const HUP: u8 = 1;
-pub(super) const INT: u8 = 2;
-pub(super) const QUIT: u8 = 3;
-pub(super) const KILL: u8 = 9;
-pub(super) const TERM: u8 = 15;
+pub(crate) const HUP: u8 = 1;
+pub(crate) const INT: u8 = 2;
+pub(crate) const QUIT: u8 = 3;
+pub(crate) const KILL: u8 = 9;
+pub(crate) const TERM: u8 = 15;
 
 /// How long the program may take to end by itself when its sessions were told to end: they have less.
 const LAST: Duration = Duration::from_secs(15);
 
-/// How many sessions there are to heed signals.
-static SESSIONS: AtomicUsize = AtomicUsize::new(0);
+/// How many sessions and others there are to heed signals.
+static HEEDED_BY: AtomicUsize = AtomicUsize::new(0);
 
-/// While it lives, signals are a session's.
-pub(super) struct Claim(());
+/// While it lives, signals are its owner's.
+pub(crate) struct Claim(());
 
 impl Claim {
-    pub(super) fn new() -> Self {
-        SESSIONS.fetch_add(1, Ordering::SeqCst);
+    pub(crate) fn new() -> Self {
+        HEEDED_BY.fetch_add(1, Ordering::SeqCst);
         Self(())
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        SESSIONS.fetch_sub(1, Ordering::SeqCst);
+        HEEDED_BY.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -46,7 +47,7 @@ impl Drop for Claim {
 /// the program does not follow them soon, as with pods whose turn is yet to come. Returns its number.
 pub(crate) async fn outside() -> u8 {
     let Ok(signals) = signals() else { return pending().await };
-    decide(signals, || SESSIONS.load(Ordering::SeqCst) > 0, LAST).await
+    decide(signals, || HEEDED_BY.load(Ordering::SeqCst) > 0, LAST).await
 }
 
 async fn decide(mut signals: BoxStream<'static, u8>, in_session: impl Fn() -> bool, last: Duration) -> u8 {
@@ -68,14 +69,14 @@ async fn decide(mut signals: BoxStream<'static, u8>, in_session: impl Fn() -> bo
 }
 
 /// The number of the signal, when its time has come.
-pub(super) async fn until(deadline: Option<(Instant, u8)>) -> u8 {
+pub(crate) async fn until(deadline: Option<(Instant, u8)>) -> u8 {
     let Some((moment, number)) = deadline else { return pending().await };
     sleep_until(moment).await;
     number
 }
 
 /// Signals to this program that mean the session.
-pub(super) fn signals() -> io::Result<BoxStream<'static, u8>> {
+pub(crate) fn signals() -> io::Result<BoxStream<'static, u8>> {
     let listen = |number: u8, kind: SignalKind| Ok::<_, io::Error>((number, signal(kind)?));
     let all = [
         listen(HUP, SignalKind::hangup())?,
@@ -88,7 +89,7 @@ pub(super) fn signals() -> io::Result<BoxStream<'static, u8>> {
 }
 
 /// The terminal's size, at once and whenever it changes: between the start of a session and this it may have changed too.
-pub(super) fn sizes() -> io::Result<BoxStream<'static, (u16, u16)>> {
+pub(crate) fn sizes() -> io::Result<BoxStream<'static, (u16, u16)>> {
     let changes = arrivals(signal(SignalKind::window_change())?);
     let moments = stream::once(async {}).chain(changes);
     Ok(moments.filter_map(|()| async { terminal::size() }).boxed())
@@ -128,10 +129,10 @@ mod tests {
 
     #[test]
     fn signals_are_claimed_as_long_as_a_session_lasts() {
-        let before = SESSIONS.load(Ordering::SeqCst);
+        let before = HEEDED_BY.load(Ordering::SeqCst);
         let claim = Claim::new();
-        assert_eq!(SESSIONS.load(Ordering::SeqCst), before + 1);
+        assert_eq!(HEEDED_BY.load(Ordering::SeqCst), before + 1);
         drop(claim);
-        assert_eq!(SESSIONS.load(Ordering::SeqCst), before);
+        assert_eq!(HEEDED_BY.load(Ordering::SeqCst), before);
     }
 }
