@@ -43,11 +43,14 @@ pub enum PublishedError {
     /// No JSON, or no object.
     #[error("it is no JSON object: {0}")]
     Json(#[source] serde_json::Error),
-    /// Of a version that is not [`VERSION`], or of none.
+    /// No catalog of any version.
+    #[error("it is no catalog: its `version` is no number")]
+    Unversioned,
+    /// Of a version that is not [`VERSION`].
     #[error("it is of version {found}; this program reads version {VERSION}")]
     Version {
         /// What it says.
-        found: String,
+        found: u64,
     },
     /// It does not have the checksum that it says: somebody has changed it.
     #[error("it was changed after it was written: its checksum is `{found}`, and `{expected}` stands in it")]
@@ -94,9 +97,10 @@ impl Published {
             return Err(PublishedError::TooLarge { size: text.len() });
         }
         let members: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(PublishedError::Json)?;
-        let version = members.get("version").unwrap_or(&Value::Null);
-        if version.as_u64() != Some(VERSION) {
-            return Err(PublishedError::Version { found: version.to_string() });
+        match members.get("version").and_then(Value::as_u64) {
+            None => return Err(PublishedError::Unversioned),
+            Some(VERSION) => {}
+            Some(found) => return Err(PublishedError::Version { found }),
         }
         let document = Document::parse(unseal(members)?).map_err(PublishedError::Content)?;
         let generation = document.generation()?;

@@ -178,8 +178,8 @@ fn what_is_no_catalog_is_named() {
     it is no JSON object: invalid type: sequence, expected a map at line 1 column 0
     it is no JSON object: EOF while parsing a string at line 1 column 2046
     it has 1048577 bytes; 1048576 are allowed
-    it is of version null; this program reads version 1
-    it is of version "1"; this program reads version 1
+    it is no catalog: its `version` is no number
+    it is no catalog: its `version` is no number
     it is of version 2; this program reads version 1
     it was changed after it was written: its checksum is `sha256:2430f1a2ad29… and `null` stands in it
     it was changed after it was written: its checksum is `sha256:2430f1a2ad29… and `7` stands in it
