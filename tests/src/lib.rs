@@ -22,6 +22,7 @@ mod pki;
 pub mod printed;
 pub mod programs;
 pub mod registry;
+pub mod server;
 mod services;
 mod state;
 pub mod stock;

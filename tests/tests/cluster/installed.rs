@@ -12,12 +12,15 @@ use std::{
     time::Duration,
 };
 
-use kitbag_tests::{Node, printed, programs::workspace};
+use kitbag_tests::{
+    Node, printed,
+    programs::workspace,
+    server::{NAME, Server},
+};
 use serde_json::Value;
 
 use crate::{
     Test,
-    server::{NAME, Server},
     world::{World, shop},
 };
 

@@ -7,7 +7,6 @@
 mod installed;
 mod machines;
 mod plugin;
-mod server;
 #[path = "../suite/mod.rs"]
 mod suite;
 mod world;

@@ -13,10 +13,9 @@ use kitbag_tests::{
     printed::run,
     programs,
     registry::{NODE_ADDRESS, Registry},
+    server::{ALL, FEW, Server},
     workload,
 };
-
-use crate::server::{ALL, FEW, Server};
 
 /// For what has to happen some time.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -54,8 +53,8 @@ impl World {
             nodes.iter().map(|node| Registry::start_in(node, &programs.registry, &store, NODE_ADDRESS, &[]));
         let registries = registries.collect::<Result<_>>()?;
         let own = dir.path().join("store");
-        let few = Server::build(&programs, &own, FEW, &nodes);
-        let all = Server::build(&programs, &own, ALL, &nodes);
+        let few = Server::build(&programs, &own, FEW, &nodes)?;
+        let all = Server::build(&programs, &own, ALL, &nodes)?;
         let world = Self { nodes, options, few, all, registries, dir };
         for node in &world.nodes {
             world.first().apply(&pod_on(node))?;
