@@ -37,6 +37,18 @@ pub fn build() -> Result<PathBuf> {
     cargo_build(build, ["shop"]).map(|[shop]| shop)
 }
 
+/// The manifest of a pod like [`SHOP`], with this name and no labels.
+#[must_use]
+pub fn shop_called(name: &str) -> String {
+    SHOP.replace("name: shop\n  labels: { app: shop }", &format!("name: {name}"))
+}
+
+/// The same, on this node.
+#[must_use]
+pub fn shop_on(node: &Node, name: &str) -> String {
+    shop_called(name).replace("spec:\n", &format!("spec:\n  nodeName: {}\n", node.name()))
+}
+
 /// Ask the server in a pod of the node for its page; the answer, head and body.
 ///
 /// # Errors

@@ -121,6 +121,5 @@ pub(crate) fn shop(node: &Node) -> String {
 
 /// The manifest of the pod on this node.
 pub(crate) fn pod_on(node: &Node) -> String {
-    let pod = workload::SHOP.replace("name: shop\n  labels: { app: shop }", &format!("name: {}", shop(node)));
-    pod.replace("spec:\n", &format!("spec:\n  nodeName: {}\n", node.name()))
+    workload::shop_on(node, &shop(node))
 }

@@ -142,7 +142,7 @@ impl World {
 
     /// The same, with more in its specification.
     pub(crate) fn pod_with(&self, name: &str, more: &str) -> String {
-        let pod = workload::SHOP.replace("name: shop\n  labels: { app: shop }", &format!("name: {name}"));
+        let pod = workload::shop_called(name);
         self.node.apply(&pod.replace("spec:\n", &format!("spec:\n  {more}\n"))).unwrap();
         self.node.wait_ready(name).unwrap();
         name.to_owned()

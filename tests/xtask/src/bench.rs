@@ -2,8 +2,10 @@
 //!
 //! Speeds are compared with another program's in the same run: this is about ratios, machines differ.
 
+mod cluster;
 mod registry;
 mod runner;
+mod timed;
 
 use std::{
     fs,
@@ -55,11 +57,13 @@ pub(crate) enum Part {
     Registry,
     /// The plugin: prompt, second session, return and requests, beside kubectl
     Runner,
+    /// A registry on each of two nodes: install, idle cost, a session with nothing on the node
+    Cluster,
 }
 
 /// Measures, prints the table and writes the JSON.
 pub(crate) fn run(parts: &[Part], json: &Path) -> Result {
-    let all = [Part::Sizes, Part::Builds, Part::Registry, Part::Runner];
+    let all = [Part::Sizes, Part::Builds, Part::Registry, Part::Runner, Part::Cluster];
     let parts = if parts.is_empty() { &all } else { parts };
     let mut progress = Progress::new(1 + parts.len());
     let (programs, store) = progress.step("packages, programs and what they work on", || -> Result<_> {
@@ -79,6 +83,7 @@ pub(crate) fn run(parts: &[Part], json: &Path) -> Result {
                 progress.step("the registry, beside nginx and docker-registry", || registry::measure(&programs))?
             }
             Part::Runner => progress.step("the plugin, beside kubectl", || runner::measure(&programs, &store))?,
+            Part::Cluster => progress.step("a registry on each node", || cluster::measure(&programs))?,
         });
     }
     print_table(&figures);

@@ -3,10 +3,9 @@
 //! requests it takes.
 
 use std::{
-    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Instant,
 };
 
 use kitbag_tests::{
@@ -16,7 +15,10 @@ use kitbag_tests::{
     workload,
 };
 
-use super::{Figure, Goal, median};
+use super::{
+    Figure, Goal, median,
+    timed::{first_line, first_output},
+};
 use crate::{Result, demo::say};
 
 /// How often each is measured.
@@ -59,9 +61,9 @@ fn measure_on(node: &Node, programs: &Programs, store: &Path) -> Result<Vec<Figu
     let (mut our_end, mut their_end) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         // Each measured container goes as soon as it is not needed; the very first one stays for what follows.
-        first.push(first_output(kitbag(&["--new", "--idle", "1"], "echo tick"))?);
-        theirs.push(first_output(kubectl(&debug, TICKS))?);
-        second.push(first_output(kitbag(&[], "echo tick"))?);
+        first.push(first_tick(kitbag(&["--new", "--idle", "1"], "echo tick"))?);
+        theirs.push(first_tick(kubectl(&debug, TICKS))?);
+        second.push(first_tick(kitbag(&[], "echo tick"))?);
         our_end.push(end(kitbag(&[], "sleep 0.2; echo tick"))?);
         their_end.push(end(kubectl(&exec, "sleep 0.2; echo tick"))?);
     }
@@ -93,18 +95,10 @@ fn requests(mut command: Command) -> Result<f64> {
     }
 }
 
-/// Seconds to the first line.
-fn first_output(command: Command) -> Result<f64> {
-    let began = Instant::now();
-    let (mut child, line) = first_line(command)?;
-    let took = began.elapsed();
-    // What a client of ours does when it is killed is another matter; `kubectl debug` goes on for seconds.
-    if line == "tick" {
-        child.wait_or_kill()?;
-        Ok(took.as_secs_f64())
-    } else {
-        Err(format!("the command printed `{line}`").into())
-    }
+/// Seconds to the first tick.
+fn first_tick(command: Command) -> Result<f64> {
+    let (seconds, line) = first_output(command)?;
+    if line == "tick" { Ok(seconds) } else { Err(format!("the command printed `{line}`").into()) }
 }
 
 /// Seconds from the last line to the client's end.
@@ -112,31 +106,4 @@ fn end(command: Command) -> Result<f64> {
     let (mut child, _) = first_line(command)?;
     let began = Instant::now();
     if child.wait()?.success() { Ok(began.elapsed().as_secs_f64()) } else { Err("the command failed".into()) }
-}
-
-fn first_line(mut command: Command) -> Result<(Child, String)> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let mut line = String::new();
-    let output = child.stdout.as_mut().ok_or("its output is a pipe")?;
-    // Byte for byte, so that the pipe stays open and nothing is lost.
-    BufReader::with_capacity(1, output).read_line(&mut line)?;
-    Ok((child, line.trim_end().to_owned()))
-}
-
-trait WaitOrKill {
-    fn wait_or_kill(&mut self) -> Result;
-}
-
-impl WaitOrKill for Child {
-    /// A client that is done ends by itself; one that is not has a second.
-    fn wait_or_kill(&mut self) -> Result {
-        let patience = Instant::now() + Duration::from_secs(1);
-        while self.try_wait()?.is_none() {
-            if Instant::now() > patience {
-                self.kill()?;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
 }
