@@ -102,7 +102,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Rbac(arguments) => commands::rbac::run(&arguments),
         Command::Install(arguments) => commands::install::run(&arguments).await,
         Command::Uninstall(arguments) => commands::uninstall::run(&arguments).await,
-        Command::Policy(arguments) => commands::policy::run(&arguments),
+        Command::Policy(arguments) => commands::policy::run(&arguments).await,
         Command::Doctor(arguments) => commands::doctor::run(&arguments).await,
     }
 }

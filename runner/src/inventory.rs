@@ -10,6 +10,7 @@ use kitbag_toolsets::{Catalog, ImagePath, Name, NameIndex, Needs, Published, Too
 use crate::cli::Whose;
 use crate::cluster;
 use crate::discovery::{Discovered, discover};
+use crate::image::Registry;
 use crate::tools::ToolsError;
 
 /// How long the cluster may take: somebody only wants to look something up, or has pressed a key.
@@ -31,7 +32,7 @@ pub(crate) struct Tool {
     /// One line for people.
     pub(crate) summary: String,
     pub(crate) commands: Vec<String>,
-    needs: Needs,
+    pub(crate) needs: Needs,
 }
 
 /// A named set of tools.
@@ -43,14 +44,29 @@ pub(crate) struct Set {
     pub(crate) tools: Vec<Name>,
 }
 
-/// The inventory, and in a few words whose it is. Each request is told with the time since `since`, if there is one.
-pub(crate) async fn find(whose: &Whose, since: Option<Instant>) -> Result<(Inventory, String), CatalogErrors> {
+/// An inventory, and whose it is.
+pub(crate) struct Stock {
+    pub(crate) inventory: Inventory,
+    /// For people, in a few words.
+    pub(crate) source: String,
+    /// The registry, as nodes call it, where somebody says.
+    pub(crate) registry: Option<Registry>,
+}
+
+/// The inventory of the cluster, or of this program. Each request is told with the time since `since`, if there is one.
+pub(crate) async fn find(whose: &Whose, since: Option<Instant>) -> Result<Stock, CatalogErrors> {
     let catalog = Catalog::builtin()?;
     Ok(match ask(whose, since).await {
-        Ok(Discovered { generation, published, .. }) => {
-            (Inventory::published(&published, &catalog), format!("the cluster's catalog, generation `{generation}`"))
-        }
-        Err(reason) => (Inventory::of(&catalog), format!("the catalog of this program ({reason})")),
+        Ok(Discovered { registry, generation, published }) => Stock {
+            inventory: Inventory::published(&published, &catalog),
+            source: format!("the cluster's catalog, generation `{generation}`"),
+            registry: Some(registry),
+        },
+        Err(reason) => Stock {
+            inventory: Inventory::of(&catalog),
+            source: format!("the catalog of this program ({reason})"),
+            registry: whose.registry.clone(),
+        },
     })
 }
 

@@ -21,7 +21,7 @@ pub mod inject;
 pub mod install;
 mod inventory;
 pub mod plan;
-pub mod policy;
+mod policy;
 pub mod privileges;
 pub mod progress;
 pub mod rbac;

@@ -1,5 +1,5 @@
 //! A policy for debug containers, as Kubernetes' own admission has it (ValidatingAdmissionPolicy, 1.30 and later): a pure
-//! function of the catalog and of what its user wants. What it says is in [`expressions`].
+//! function of the tools that there are and of what its user wants. What it says is in [`expressions`].
 
 mod expressions;
 
@@ -9,32 +9,31 @@ use k8s_openapi::api::admissionregistration::v1::{
     Variable,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kitbag_toolsets::Catalog;
 use kube::core::ObjectMeta;
 
 use crate::image::Registry;
+use crate::inventory::Inventory;
 
 /// What both objects are called.
-pub const NAME: &str = "kitbag-debug-containers";
+const NAME: &str = "kitbag-debug-containers";
 
 /// What is wanted of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// Where images come from.
-    pub registry: &'a Registry,
+    pub(crate) registry: &'a Registry,
     /// Who may add debug containers; everybody whom RBAC lets, where there is none.
-    pub groups: &'a [String],
+    pub(crate) groups: &'a [String],
     /// Labels of the namespaces that it is for; all, where there is none.
-    pub namespaces: &'a [(String, String)],
+    pub(crate) namespaces: &'a [(String, String)],
     /// Containers that drop no capabilities are let in.
-    pub default_capabilities: bool,
+    pub(crate) default_capabilities: bool,
 }
 
 /// The policy and its binding.
-#[must_use]
-pub fn objects(
+pub(crate) fn objects(
     wanted: &Wanted<'_>,
-    catalog: &Catalog,
+    inventory: &Inventory,
 ) -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
     let rule = NamedRuleWithOperations {
         api_groups: Some(vec![String::new()]),
@@ -53,7 +52,7 @@ pub fn objects(
         failure_policy: Some("Fail".to_owned()),
         match_constraints: Some(constraints),
         match_conditions: Some(vec![condition]),
-        variables: Some(variables(catalog)),
+        variables: Some(variables(inventory)),
         validations: Some(validations(wanted)),
         ..ValidatingAdmissionPolicySpec::default()
     };
@@ -71,9 +70,9 @@ pub fn objects(
     (policy, ValidatingAdmissionPolicyBinding { metadata: metadata(), spec: Some(binding) })
 }
 
-fn variables(catalog: &Catalog) -> Vec<Variable> {
+fn variables(inventory: &Inventory) -> Vec<Variable> {
     let variable = |name: &str, expression: String| Variable { name: name.to_owned(), expression };
-    vec![variable("added", expressions::ADDED.to_owned()), variable("needs", expressions::needs(catalog))]
+    vec![variable("added", expressions::ADDED.to_owned()), variable("needs", expressions::needs(inventory))]
 }
 
 fn validations(wanted: &Wanted<'_>) -> Vec<Validation> {

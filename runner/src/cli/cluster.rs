@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use super::common::Common;
+use super::common::{Common, Whose};
 use super::values;
-use crate::image::Registry;
 use crate::install::PORT;
 
 /// Puts a registry on each node of the cluster, and tells the plugin of it.
@@ -67,8 +66,9 @@ pub(crate) struct Uninstall {
 /// Prints a policy that lets only debug containers of this kind into pods.
 ///
 /// Only from the registry, only with capabilities that the tools in the image's name need, never privileged; and where
-/// groups are named, only by their members. Tools and needs are those of this program's own catalog. Every other
-/// change of pods is left alone.
+/// groups are named, only by their members. The registry and the tools are those that the cluster publishes; without an
+/// installation `127.0.0.1:5050` and this program's own catalog, which is then said. Every other change of pods is left
+/// alone.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -77,9 +77,6 @@ Examples:
   kubectl kitbag policy --group oncall --namespace-selector env=prod
                                         in namespaces with a label, for one group")]
 pub(crate) struct Policy {
-    /// What images come from.
-    #[arg(long, value_name = "HOST", default_value = "127.0.0.1:5050")]
-    pub(crate) registry: Registry,
     /// Who may add debug containers; may be repeated [default: whoever RBAC lets].
     #[arg(long = "group", value_name = "GROUP")]
     pub(crate) groups: Vec<String>,
@@ -89,6 +86,8 @@ pub(crate) struct Policy {
     /// Lets in what drops no capabilities, too: what every container of the pod has by default.
     #[arg(long)]
     pub(crate) allow_default_capabilities: bool,
+    #[command(flatten)]
+    pub(crate) whose: Whose,
 }
 
 /// `env=prod`.

@@ -4,7 +4,7 @@ use kitbag_toolsets::ImagePath;
 
 use crate::cli::Needs;
 use crate::error::Error;
-use crate::inventory::{self, Inventory};
+use crate::inventory::{self, Inventory, Stock};
 use crate::progress::Progress;
 use crate::sentences;
 use crate::tools::ToolsError;
@@ -12,7 +12,7 @@ use crate::tools::ToolsError;
 /// Runs the command.
 pub(crate) async fn run(arguments: &Needs) -> Result<u8, Error> {
     let progress = Progress::new(arguments.whose.common.verbose);
-    let (inventory, source) = inventory::find(&arguments.whose, progress.clock()).await?;
+    let Stock { inventory, source, .. } = inventory::find(&arguments.whose, progress.clock()).await?;
     progress.say(&format!("asked: {source}"));
     super::print(text(&inventory, &arguments.tools)?)
 }

@@ -4,7 +4,7 @@ use kitbag_toolsets::Name;
 
 use crate::cli::Tools;
 use crate::error::Error;
-use crate::inventory::{self, Inventory, Tool};
+use crate::inventory::{self, Inventory, Stock, Tool};
 use crate::progress::Progress;
 use crate::tools::ToolsError;
 
@@ -14,7 +14,7 @@ const COMMANDS: usize = 8;
 /// Runs the command.
 pub(crate) async fn run(arguments: &Tools) -> Result<u8, Error> {
     let progress = Progress::new(arguments.whose.common.verbose);
-    let (inventory, source) = inventory::find(&arguments.whose, progress.clock()).await?;
+    let Stock { inventory, source, .. } = inventory::find(&arguments.whose, progress.clock()).await?;
     progress.say(&format!("asked: {source}"));
     super::print(table(&inventory, arguments.word.as_deref().unwrap_or_default())?)
 }

@@ -14,7 +14,7 @@ use super::Candidate;
 use super::question::{Question, What};
 use crate::cli::{Common, Whose};
 use crate::cluster::{self, Cluster};
-use crate::inventory::{self, Inventory, Tool};
+use crate::inventory::{self, Inventory, Stock, Tool};
 use crate::target::{self, Which, Workload};
 
 /// How long somebody who pressed a key is kept waiting.
@@ -26,7 +26,7 @@ const NAMES: u32 = 500;
 /// The candidates, as far as they can be found out.
 pub(crate) async fn candidates(question: &Question) -> Vec<Candidate> {
     if let What::Tools(named) | What::Commands(named) = &question.what {
-        let Ok((inventory, _)) = inventory::find(&Whose::of_flags(&question.flags), None).await else {
+        let Ok(Stock { inventory, .. }) = inventory::find(&Whose::of_flags(&question.flags), None).await else {
             return Vec::new();
         };
         return match question.what {

@@ -18,6 +18,12 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// What listens at this port of each node's loopback.
+    #[must_use]
+    pub fn on_loopback(port: u16) -> Self {
+        Self { host: format!("127.0.0.1:{port}"), prefix: String::new() }
+    }
+
     /// Whether it is on this machine, where no network lies between.
     #[must_use]
     pub fn is_loopback(&self) -> bool {

@@ -38,7 +38,8 @@ async fn where_the_cluster_says_nothing_this_program_does_and_says_why() {
     let named = Whose::of_flags(&["--registry=ghcr.example/acme".to_owned()]);
     let mut lines = Vec::new();
     for whose in [nowhere, named] {
-        let (inventory, source) = find(&whose, None).await.unwrap();
+        let Stock { inventory, source, registry } = find(&whose, None).await.unwrap();
+        assert_eq!(registry, whose.registry);
         assert_eq!(told(&inventory), told(&Inventory::of(&Catalog::builtin().unwrap())));
         lines.push(source);
     }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kitbag_toolsets::{Catalog, ImagePath, Needs};
+use kitbag_toolsets::{ImagePath, Needs};
 
+use crate::inventory::Inventory;
 use crate::privileges::union;
-use crate::tools;
 
 /// The containers that the request adds: those of before cannot be changed.
 pub(super) const ADDED: &str = "\
@@ -62,12 +62,11 @@ request.userInfo.groups.exists(group, group in [{}])",
 }
 
 /// For each capability the names that need it: of tools, with and without their version, of sets and of commands.
-pub(super) fn needs(catalog: &Catalog) -> String {
-    let index = catalog.names();
+pub(super) fn needs(inventory: &Inventory) -> String {
     let mut needed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for name in names(catalog) {
-        let set = ImagePath::from_names([name.as_str()]).ok().and_then(|path| index.resolve(&path).ok());
-        let needs = set.map(|set| tools::needs_of(&set, catalog)).unwrap_or_default();
+    for name in names(inventory) {
+        let path = ImagePath::from_names([name.as_str()]).ok();
+        let needs = path.and_then(|path| inventory.needs(&path).ok()).unwrap_or_default();
         for capability in union(needs.values().flat_map(Needs::all)) {
             needed.entry(capability).or_default().insert(name.clone());
         }
@@ -80,12 +79,12 @@ pub(super) fn needs(catalog: &Catalog) -> String {
 }
 
 /// Every name that an image's path can have, and some that are none.
-fn names(catalog: &Catalog) -> BTreeSet<String> {
-    let of_tools = catalog.tools().flat_map(|tool| {
+fn names(inventory: &Inventory) -> BTreeSet<String> {
+    let of_tools = inventory.tools.iter().flat_map(|tool| {
         let versioned = tool.name.with_version(&tool.version).map(|name| name.to_string());
         [tool.name.to_string()].into_iter().chain(versioned).chain(tool.commands.iter().cloned())
     });
-    of_tools.chain(catalog.sets().keys().map(ToString::to_string)).collect()
+    of_tools.chain(inventory.sets.iter().map(|set| set.name.to_string())).collect()
 }
 
 /// A literal: JSON's escapes are CEL's too.

@@ -1,4 +1,10 @@
+use kitbag_toolsets::{Catalog, Need};
+
 use super::*;
+
+fn builtin() -> Inventory {
+    Inventory::of(&Catalog::builtin().unwrap())
+}
 
 fn wanted<'a>(registry: &'a Registry, groups: &'a [String], namespaces: &'a [(String, String)]) -> Wanted<'a> {
     Wanted { registry, groups, namespaces, default_capabilities: false }
@@ -6,7 +12,7 @@ fn wanted<'a>(registry: &'a Registry, groups: &'a [String], namespaces: &'a [(St
 
 fn printed(wanted: &Wanted<'_>) -> String {
     // The list of names that need a capability is long, and tested by itself.
-    let (mut policy, binding) = objects(wanted, &Catalog::builtin().unwrap());
+    let (mut policy, binding) = objects(wanted, &builtin());
     for variable in policy.spec.iter_mut().flat_map(|spec| spec.variables.iter_mut().flatten()) {
         if variable.name == "needs" {
             "…".clone_into(&mut variable.expression);
@@ -181,8 +187,19 @@ fn the_policy_for_groups_and_namespaces() {
 }
 
 #[test]
+fn what_a_tool_needs_is_for_its_cluster_to_say() {
+    let mut inventory = builtin();
+    let dig = inventory.tools.iter_mut().find(|tool| tool.name.as_str() == "dig").unwrap();
+    dig.needs.optional.insert(Need::RawSocket);
+    let raw = |inventory: &Inventory| {
+        expressions::needs(inventory).lines().find(|line| line.contains("NET_RAW")).unwrap().contains("\"dig\"")
+    };
+    assert!(raw(&inventory) && !raw(&builtin()));
+}
+
+#[test]
 fn a_capability_is_for_the_names_that_need_it() {
-    let needs = expressions::needs(&Catalog::builtin().unwrap());
+    let needs = expressions::needs(&builtin());
     let of = |capability: &str| -> Vec<String> {
         let line = needs.lines().find_map(|line| line.trim().strip_prefix(&format!("\"{capability}\": "))).unwrap();
         serde_json::from_str(line.trim_end_matches(',')).unwrap()
