@@ -73,7 +73,7 @@ fn objects(output: &Output) -> Objects {
 #[test]
 fn every_kustomization_renders() {
     let bases = ["node", "discovery", "central"];
-    let overlays = ["nodes", "nodes-metrics", "central-ingress", "central-gateway"];
+    let overlays = ["nodes", "nodes-metrics", "central-ingress", "central-gateway", "central-discovery"];
     let overlays = overlays.map(|name| format!("overlays/{name}"));
     for path in bases.into_iter().chain(overlays.iter().map(String::as_str)) {
         assert!(!kustomize(path).is_empty(), "{path}");
@@ -100,7 +100,9 @@ fn the_chart_has_no_fault() {
 
 #[test]
 fn the_chart_is_the_bases_as_it_comes() {
-    let expected: Objects = kustomize("node").into_iter().chain(kustomize("discovery")).collect();
+    let mut expected: Objects = kustomize("node").into_iter().chain(kustomize("discovery")).collect();
+    // Without a catalog there is nothing to tell.
+    expected.remove(r#""ConfigMap" "kube-public"/"kitbag""#).unwrap();
     assert_eq!(template("kitbag", &[]), expected);
 }
 
@@ -129,17 +131,48 @@ fn the_charts_metrics_are_the_overlays() {
     assert_eq!(environment(&chart), environment(&kustomize("overlays/nodes-metrics")));
 }
 
-#[test]
-fn the_catalog_names_the_generation() {
-    let digest = format!("{{\"generation\":\"sha256:5c729eb85204{}\"}}", "0".repeat(52));
+/// The chart's objects with a catalog of a generation that begins with `5c729eb85204`.
+fn with_catalog(values: &[&str]) -> (String, Objects) {
+    let catalog = format!("{{\"generation\":\"sha256:5c729eb85204{}\"}}", "0".repeat(52));
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("catalog.json");
-    std::fs::write(&file, &digest).unwrap();
-    let output = helm(&["template", "kitbag", "--set-file", &format!("discovery.catalog={}", file.display())]);
-    let objects = objects(&output);
-    let data = &objects[r#""ConfigMap" "kube-public"/"kitbag""#]["data"];
-    assert_eq!(data["generation"], "5c729eb85204");
-    assert_eq!(data["catalog.json"], digest.as_str());
+    std::fs::write(&file, &catalog).unwrap();
+    let file = format!("discovery.catalog={}", file.display());
+    let values = values.iter().flat_map(|value| ["--set", value]);
+    let arguments = ["template", "kitbag", "--set-file", &file].into_iter().chain(values);
+    let output = helm(&arguments.collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    (catalog, objects(&output))
+}
+
+#[test]
+fn the_catalog_names_the_generation() {
+    let (catalog, objects) = with_catalog(&[]);
+    let map = &objects[r#""ConfigMap" "kube-public"/"kitbag""#];
+    assert_eq!(map["data"]["generation"], "5c729eb85204");
+    assert_eq!(map["data"]["catalog.json"], catalog);
+    // But for what the catalog says, it is the base's.
+    let bases = kustomize("discovery");
+    let base = &bases[r#""ConfigMap" "kube-public"/"kitbag""#];
+    assert_eq!(map["metadata"], base["metadata"]);
+    assert_eq!(map["data"]["registry"], base["data"]["registry"]);
+    // A test pulls what the plugin is told of.
+    let image = &objects[r#""Pod" "default"/"kitbag-pull""#]["spec"]["containers"][0]["image"];
+    assert_eq!(image, "127.0.0.1:5050/busybox:5c729eb85204");
+}
+
+#[test]
+fn discovery_names_what_nodes_pull_from() {
+    let central = ["node.enabled=false", "central.enabled=true", "central.ingress.enabled=true"];
+    for (values, registry) in [
+        (&["node.port=5055"][..], "127.0.0.1:5055"),
+        (&central, "kitbag.example"),
+        (&[&central[..], &["discovery.registry=elsewhere.example:8443"]].concat(), "elsewhere.example:8443"),
+        (&["node.enabled=false", "discovery.registry=elsewhere.example/tools"], "elsewhere.example/tools"),
+    ] {
+        let (_, objects) = with_catalog(values);
+        assert_eq!(objects[r#""ConfigMap" "kube-public"/"kitbag""#]["data"]["registry"], registry, "{values:?}");
+    }
 }
 
 #[test]
@@ -171,10 +204,16 @@ fn what_makes_no_sense_is_refused() {
         ("nodes.port=5050", "nodes"),
         ("image.digest=sha256:1", "/image/digest"),
         ("central.replicas.min=0", "/central/replicas/min"),
+        ("discovery.registry=https://kitbag.example", "/discovery/registry"),
     ] {
         let text = refusal(value);
         assert!(text.contains(named), "{value}: {text}");
     }
-    let text = refusal("discovery.catalog=null-and-void");
-    assert!(text.contains("names no generation"), "{text}");
+    for (value, words) in [
+        ("discovery.catalog=null-and-void", "names no generation"),
+        ("central.enabled=true,central.replicas.min=11", "central.replicas.max only 10"),
+    ] {
+        let text = refusal(value);
+        assert!(text.contains(words), "{value}: {text}");
+    }
 }
