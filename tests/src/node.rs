@@ -24,7 +24,7 @@ use crate::{
     state::{self, Process, State},
 };
 
-pub use crate::services::ADDRESS;
+pub use crate::services::{ADDRESS, IMAGES};
 
 /// What a node is started with.
 #[derive(Clone, Debug)]

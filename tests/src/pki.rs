@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use crate::{
     error::{Result, file, run},
     member::Member,
-    services::ADDRESS,
+    services::{ADDRESS, IMAGES},
 };
 
 /// Who calls the API server: file name and subject of the client certificate. `dev` is a plain user who may do
@@ -30,6 +30,8 @@ pub(crate) fn create(dir: &Path) -> Result<()> {
     node(dir, Member::FIRST)?;
     let dns = format!("subjectAltName=IP:127.0.0.1,IP:{ADDRESS},DNS:ns.kitbag.test");
     certificate(dir, "dns", "/CN=ns.kitbag.test", &[&dns, "extendedKeyUsage=serverAuth"])?;
+    let images = format!("subjectAltName=DNS:{IMAGES}");
+    certificate(dir, IMAGES, &format!("/CN={IMAGES}"), &[&images, "extendedKeyUsage=serverAuth"])?;
     for (name, subject) in CLIENTS {
         certificate(dir, name, subject, &["extendedKeyUsage=clientAuth"])?;
         write_kubeconfig(dir, name, Member::FIRST)?;
@@ -123,7 +125,7 @@ mod tests {
                 run(verify.arg("verify").arg("-CAfile").arg(&authority).arg(dir.join(format!("{name}.crt")))).unwrap();
             }
         };
-        verify(&first, &["apiserver", "kubelet", "node", "dns", "admin", "dev"]);
+        verify(&first, &["apiserver", "kubelet", "node", "dns", IMAGES, "admin", "dev"]);
         verify(&second, &["kubelet", "node", "admin", "dev"]);
         let kubeconfig = fs::read_to_string(second.join("dev.kubeconfig")).unwrap();
         assert!(kubeconfig.contains("https://198.51.100.11:6443"), "{kubeconfig}");

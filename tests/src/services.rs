@@ -6,6 +6,8 @@ use crate::member::Member;
 
 /// The first node's address, of a range that is set aside for documentation. It is the DNS server's too.
 pub const ADDRESS: &str = "198.51.100.11";
+/// The first node's name for who pulls images from it: a certificate of that name is in its `pki`.
+pub const IMAGES: &str = "images.kitbag.test";
 /// Where a node's default route leads; no one is there.
 pub(crate) const GATEWAY: &str = "198.51.100.1";
 
@@ -58,6 +60,7 @@ pub(crate) fn services(dir: &Path, member: Member) -> Vec<Service> {
         ("--use-service-account-credentials=", plain("true")),
         ("--service-account-private-key-file=", pki("service-account.key")),
         ("--root-ca-file=", pki("ca.crt")),
+        ("--horizontal-pod-autoscaler-sync-period=", plain("2s")),
     ]);
     let containerd = service("containerd", false, &[("--config=", etc("containerd.toml"))]);
     let kubelet = service(

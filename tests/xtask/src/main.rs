@@ -7,7 +7,6 @@ mod bench;
 mod check;
 mod demo;
 mod dist;
-mod http;
 mod progress;
 mod release;
 mod server;
@@ -18,6 +17,7 @@ mod torture;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use kitbag_tests::http;
 
 /// What a task returns: its errors are texts for the person who started it.
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
