@@ -112,7 +112,7 @@ fn the_generation_before(world: &World) {
 }
 
 fn it_goes_as_it_came(world: &World) {
-    let dir = overlay(world, &world.few);
+    let dir = overlay(world, &world.few, "nodes");
     world.kubectl(&["delete", "-k", dir.to_str().unwrap(), "--timeout=60s"]);
     for node in &world.nodes {
         assert!(!node.inside(answers).unwrap(), "{}", node.name());
@@ -121,43 +121,48 @@ fn it_goes_as_it_came(world: &World) {
 
 /// Applies `registry/deploy` as its overlay `nodes` says, with this image.
 fn apply(world: &World, server: &Server) {
-    let dir = overlay(world, server);
+    let dir = overlay(world, server, "nodes");
     let dir = dir.to_str().unwrap();
     world.kubectl(&["apply", "-k", dir, "--selector", "app.kubernetes.io/component!=discovery"]);
     rolled_out(world);
     world.kubectl(&["apply", "-k", dir]);
 }
 
-fn rolled_out(world: &World) {
+pub(crate) fn rolled_out(world: &World) {
     world.kubectl(&["rollout", "status", "daemonset/registry", "-n", "kitbag", "--timeout=90s"]);
 }
 
-/// A copy of `registry/deploy` with the overlay filled in.
-fn overlay(world: &World, server: &Server) -> PathBuf {
-    let to = world.scratch(&server.generation);
+/// A copy of `registry/deploy` with an overlay filled in.
+pub(crate) fn overlay(world: &World, server: &Server, name: &str) -> PathBuf {
+    let to = world.scratch(&format!("{}-{name}", server.generation));
     let mut copy = Command::new("cp");
     copy.arg("--recursive").arg("--no-target-directory").arg(workspace().join("registry/deploy")).arg(&to);
     printed::run(copy, b"").expect_code(0);
-    let dir = to.join("overlays/nodes");
+    let dir = to.join("overlays").join(name);
     let path = dir.join("kustomization.yaml");
     let text = fs::read_to_string(&path).unwrap();
-    let digest = text.lines().find(|line| line.trim_start().starts_with("digest:")).unwrap();
-    let text = text.replace(digest, &format!("    newTag: \"{}\"", server.generation));
+    let digest = format!("digest: sha256:{}", "0".repeat(64));
+    let text = text.replace(&digest, &format!("newTag: \"{}\"", server.generation));
     let text = text.replace("registry.example/kitbag/kitbag-registry", NAME);
     fs::write(&path, text.replace("generation=000000000000", &format!("generation={}", server.generation))).unwrap();
     fs::write(dir.join("catalog.json"), &server.catalog).unwrap();
     dir
 }
 
+/// [`pulled_from`] the nodes' own registries.
+pub(crate) fn pulled_during(world: &World, generation: &str, change: impl FnOnce()) -> BTreeSet<String> {
+    pulled_from(world, REGISTRY, generation, change)
+}
+
 /// Pulls images of a generation on both nodes, over and over, until `change` is through, and [`PULLS`] on each node at the
 /// least; none may fail. The images' IDs.
-pub(crate) fn pulled_during(world: &World, generation: &str, change: impl FnOnce()) -> BTreeSet<String> {
+pub(crate) fn pulled_from(world: &World, registry: &str, generation: &str, change: impl FnOnce()) -> BTreeSet<String> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let pull = |node: &Node| {
             let (mut count, mut images) = (0, BTreeSet::new());
             while count < PULLS || !done.load(Ordering::Relaxed) {
-                let names = sets().map(|set| format!("{REGISTRY}/{set}:{generation}"));
+                let names = sets().map(|set| format!("{registry}/{set}:{generation}"));
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let pulled = node.cri_pull(&names).unwrap();
                 images.extend(pulled.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())));
@@ -181,13 +186,18 @@ fn sets() -> [&'static str; 5] {
 
 /// Runs `command` with `tool` and no flag in a pod of each node; its image is the cluster's own.
 pub(crate) fn session(world: &World, tool: &str, command: &str) {
+    session_from(world, REGISTRY, tool, command);
+}
+
+/// The same, where the cluster's registry is this one.
+pub(crate) fn session_from(world: &World, registry: &str, tool: &str, command: &str) {
     for node in &world.nodes {
         let pod = shop(node);
         let line: Vec<&str> = ["debug", &pod, tool, "--"].into_iter().chain(command.split(' ')).collect();
         world.kitbag(&line).expect_code(0);
         let images = "jsonpath={.spec.ephemeralContainers[*].image}";
         let images = world.kubectl(&["get", "pod", &pod, "-o", images]);
-        let own = format!("{REGISTRY}/{tool}@sha256:");
+        let own = format!("{registry}/{tool}@sha256:");
         assert!(images.split(' ').any(|image| image.starts_with(&own)), "{images}");
     }
 }

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod central;
+mod helm;
 mod installed;
 mod machines;
 mod plugin;
@@ -20,6 +22,6 @@ type Test = suite::Test<World>;
 
 fn main() -> ExitCode {
     kitbag_tests::machine::enter();
-    let alone = [machines::ALONE, installed::ALONE, plugin::ALONE].concat();
+    let alone = [machines::ALONE, installed::ALONE, plugin::ALONE, helm::ALONE, central::ALONE].concat();
     suite::run(&[machines::TESTS], &alone, World::start, World::stop)
 }
