@@ -1,10 +1,10 @@
 //! The central way: two replicas behind a Service, TLS in front of it, and nodes that pull from there by a name. What an
 //! Ingress controller does, [`Ingress`] does here.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::PathBuf, sync::Mutex};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::PathBuf, sync::Mutex, thread};
 
 use kitbag_tests::{
-    http::{Answer, Connection, Tls},
+    http::{Answer, Connection, Tls, fetch},
     image::architecture,
     ingress::{Ingress, Service, trust},
     node::{ADDRESS, IMAGES},
@@ -123,8 +123,15 @@ fn two_hundred_clients(world: &World) {
 fn a_replica_goes(world: &World) {
     let before = pods(world);
     pulled_from(world, CENTRAL, &world.few.generation, || {
-        world.kubectl(&["delete", "-n", NAMESPACE, &before[0], "--timeout=90s"]);
-        two_answer();
+        let own = ["get", &before[0], "-n", NAMESPACE, "-o", "jsonpath={.status.podIP}:5005"];
+        let own: SocketAddr = world.kubectl(&own).parse().unwrap();
+        world.kubectl(&["delete", "-n", NAMESPACE, &before[0], "--wait=false"]);
+        answering(1);
+        // Who has not heard of it yet still finds it.
+        let answer = world.first().inside(|| fetch(own, "/v2/")).unwrap();
+        assert_eq!(answer.unwrap().head.status, 200);
+        world.kubectl(&["wait", "--for=delete", "-n", NAMESPACE, &before[0], "--timeout=90s"]);
+        answering(2);
     });
     assert!(!pods(world).contains(&before[0]));
 }
@@ -141,29 +148,35 @@ fn a_drain_takes_one(world: &World) {
         for node in &world.nodes {
             world.kubectl(&["uncordon", &node.name()]);
         }
-        two_answer();
+        answering(2);
     });
     assert!(pods(world).contains(&second));
 }
 
 fn another_generation(world: &World) {
     let old = &world.few.generation;
-    let images = pulled_from(world, CENTRAL, old, || {
+    pulled_from(world, CENTRAL, old, || {
         world.kubectl(&["apply", "-k", &central(world, &world.all)]);
         world.kubectl(&["rollout", "status", "deployment/registry", "-n", NAMESPACE, "--timeout=90s"]);
         world.kubectl(&["apply", "-k", &discovery(world, &world.all)]);
     });
-    assert_eq!(images, pulled_from(world, CENTRAL, old, || {}));
     session_from(world, CENTRAL, "htop", "htop --version");
 }
 
 fn it_goes_as_it_came(world: &World) {
     drop(FRONT.lock().unwrap().take());
-    let nodes = overlay(world, &world.few, "nodes").display().to_string();
-    // What the nodes' overlay has in kube-public is the same as what this one has.
-    for dir in [discovery(world, &world.all), nodes, central(world, &world.all)] {
-        world.kubectl(&["delete", "-k", &dir, "--ignore-not-found", "--timeout=90s"]);
-    }
+    let delete = |dir: &str| drop(world.kubectl(&["delete", "-k", dir, "--ignore-not-found", "--timeout=90s"]));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            delete(&discovery(world, &world.all));
+            // What this overlay has in kube-public is the same.
+            delete(&overlay(world, &world.few, "nodes").display().to_string());
+        });
+        // A namespace that is deleted with pods that may take long is looked at again after half of that time only.
+        let first = ["delete", "deployment", "registry", "-n", NAMESPACE, "--cascade=foreground", "--timeout=90s"];
+        world.kubectl(&first);
+        delete(&central(world, &world.all));
+    });
     for namespace in ["kitbag", NAMESPACE] {
         assert_eq!(world.kubectl(&["get", "namespace", namespace, "--ignore-not-found"]), "");
     }
@@ -212,8 +225,9 @@ fn evict(world: &World, pod: &str) -> printed::Printed {
     printed::run(command, object.as_bytes())
 }
 
-fn two_answer() {
-    FRONT.lock().unwrap().as_ref().expect("it was started").wait(2).unwrap();
+/// Waits until what stands in front has so many to send to.
+fn answering(count: usize) {
+    FRONT.lock().unwrap().as_ref().expect("it was started").wait(count).unwrap();
 }
 
 fn address() -> SocketAddr {
