@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The packages that the builds, the node and the tests use.
-pub const PACKAGES: [&str; 18] = [
+pub const PACKAGES: [&str; 19] = [
     // The node.
     "bind9",
     "containerd",
@@ -29,9 +29,10 @@ pub const PACKAGES: [&str; 18] = [
     "pkg-config",
     "python3-pip",
     "xz-utils",
-    // Tests: other clients, and arm64 programs on amd64.
+    // Tests: other clients, what stands in front of a Service, and arm64 programs on amd64.
     "buildah",
     "curl",
+    "nginx-light",
     "qemu-user-static",
     "skopeo",
 ];

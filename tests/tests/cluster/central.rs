@@ -26,8 +26,7 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
     ("central: a session on both nodes, with no flag", a_session),
     ("central: the same digests as the nodes' registries", the_same_digests),
     ("central: two hundred clients at once", two_hundred_clients),
-    ("central: a replica goes in the middle of pulls", a_replica_goes),
-    ("central: a drain takes one replica, and not both", a_drain_takes_one),
+    ("central: a drain in the middle of pulls takes one replica, and not both", a_drain_takes_one),
     ("central: another generation in the middle of pulls", another_generation),
     ("central: it goes as it came", it_goes_as_it_came),
 ];
@@ -120,34 +119,25 @@ fn two_hundred_clients(world: &World) {
     eprintln!("200 clients, {} MB: half within {half:.1?}, 99 of 100 within {most:.1?}", pulls.bytes / 1_000_000);
 }
 
-fn a_replica_goes(world: &World) {
-    let before = pods(world);
-    pulled_from(world, CENTRAL, &world.few.generation, || {
-        let own = ["get", &before[0], "-n", NAMESPACE, "-o", "jsonpath={.status.podIP}:5005"];
-        let own: SocketAddr = world.kubectl(&own).parse().unwrap();
-        world.kubectl(&["delete", "-n", NAMESPACE, &before[0], "--wait=false"]);
-        answering(1);
-        // Who has not heard of it yet still finds it.
-        let answer = world.first().inside(|| fetch(own, "/v2/")).unwrap();
-        assert_eq!(answer.unwrap().head.status, 200);
-        world.kubectl(&["wait", "--for=delete", "-n", NAMESPACE, &before[0], "--timeout=90s"]);
-        answering(2);
-    });
-    assert!(!pods(world).contains(&before[0]));
-}
-
 fn a_drain_takes_one(world: &World) {
     for node in &world.nodes {
         world.kubectl(&["cordon", &node.name()]);
     }
     let [first, second] = <[String; 2]>::try_from(pods(world)).unwrap();
+    let own = ["get", &first, "-n", NAMESPACE, "-o", "jsonpath={.status.podIP}:5005"];
+    let own: SocketAddr = world.kubectl(&own).parse().unwrap();
     pulled_from(world, CENTRAL, &world.few.generation, || {
         evict(world, &first).expect_code(0);
         let refused = evict(world, &second).expect_code(1);
         assert!(refused.stderr.contains("disruption budget"), "{}", refused.stderr);
+        answering(1);
+        // Who has not heard of it yet still finds the one that goes.
+        let answer = world.first().inside(|| fetch(own, "/v2/")).unwrap();
+        assert_eq!(answer.unwrap().head.status, 200);
         for node in &world.nodes {
             world.kubectl(&["uncordon", &node.name()]);
         }
+        world.kubectl(&["wait", "--for=delete", "-n", NAMESPACE, &first, "--timeout=90s"]);
         answering(2);
     });
     assert!(pods(world).contains(&second));
