@@ -24,6 +24,7 @@ use crate::access::{Answer, Permissions};
 use discovery::Discovered;
 use facts::Facts;
 pub use finding::{Check, Finding, Status, Summary};
+use fix::Installed;
 pub use namespace::needs;
 use pull::Place;
 
@@ -46,13 +47,12 @@ pub struct Plan {
 /// All that can be said without pulling; and what is to be pulled, if that is known. `needs` are those of all tools.
 #[must_use]
 pub fn judge(facts: &Facts, needs: &BTreeMap<Name, Needs>) -> (Vec<Finding>, Option<Discovered>) {
-    let Facts { who, .. } = facts;
+    let (Facts { who, .. }, installed) = (facts, Installed::of(facts));
     let mut findings = server::judge(&facts.server);
     findings.push(server::session(&facts.upgrade));
-    let (discovery, found) =
-        discovery::judge(&facts.discovery, facts.daemonset.got().map(registry::image).as_deref(), who);
-    findings.push(discovery);
-    findings.extend(registry::judge(facts, found.as_ref()));
+    let (discovery, found) = discovery::judge(&facts.discovery, &facts.everybody, &installed, who);
+    findings.extend(discovery);
+    findings.extend(registry::judge(facts, &installed, found.as_ref()));
     findings.extend(nodes::judge(&facts.nodes, found.as_ref().map(|found| found.architectures.as_slice())));
     findings.push(namespace::pod_security(&facts.namespace, who, needs));
     findings.extend(permissions::judge(&facts.permissions, who));
@@ -74,14 +74,14 @@ pub fn plan(facts: &Facts, found: Option<&Discovered>, all_nodes: bool) -> Resul
     };
     let own = (facts.who.namespace.as_str(), &facts.permissions);
     // Its own namespace refuses nothing and has no quota; but it is not there for everybody, nor with a central registry.
-    let theirs = facts.daemonset.got().map(|_| (registry::NAMESPACE, &facts.registry_permissions));
+    let theirs = facts.daemonset.got().map(|_| (facts.registry_namespace.as_str(), &facts.registry_permissions));
     let Some((namespace, _)) = theirs.into_iter().chain([own]).find(|(_, permissions)| may_pull(permissions)) else {
         let text =
             format!("`{}` may not make a Job in namespace `{}`, and see its pod, and delete it", facts.who.user, own.0);
         return Err(skipped(text).fix("# somebody else has to run this:\nkubectl kitbag doctor"));
     };
     let nodes = facts.nodes.got();
-    let places = pull::places(nodes.map(Vec::as_slice), all_nodes);
+    let places = pull::places(nodes.map(Vec::as_slice), facts.pods.got().map_or(&[], Vec::as_slice), all_nodes);
     if places.is_empty() {
         return Err(skipped("no node is ready".to_owned()));
     }

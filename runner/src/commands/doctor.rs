@@ -44,7 +44,7 @@ pub(crate) async fn run(arguments: &Doctor) -> Result<u8, Error> {
         (Ok(plan), Some(found)) => {
             let limit = arguments.timeout.saturating_sub(start.elapsed()).max(LEAST);
             match attempt(&client, &plan, limit).await? {
-                Ok(outcomes) => (pull::judge(&outcomes, &found, plan.left_out), None),
+                Ok(outcomes) => (pull::judge(&outcomes, &found, &facts, plan.left_out), None),
                 Err(signal) => (vec![Finding::skipped(Check::Pull, "it was interrupted")], Some(signal)),
             }
         }

@@ -6,7 +6,7 @@ use kitbag_toolsets::{Arch, Compression, ImagePath, Published};
 
 use super::facts::{Fetched, Who};
 use super::finding::{Check, Finding};
-use super::fix;
+use super::fix::{self, Installed};
 use crate::discovery::{self, DiscoveryError, NAME, NAMESPACE};
 
 /// What the pull pulls: a shell is in every catalog that people debug with.
@@ -27,26 +27,38 @@ pub struct Discovered {
     pub image: Option<String>,
 }
 
-/// Lets every user read it.
-const OPEN: &str = "kubectl create role kitbag -n kube-public --verb=get --resource=configmaps --resource-name=kitbag\n\
-     kubectl create rolebinding kitbag -n kube-public --role=kitbag --group=system:authenticated";
+/// Lets every user read it, whatever of it is there already.
+const OPEN: &str = "kubectl create role kitbag -n kube-public --verb=get --resource=configmaps --resource-name=kitbag --dry-run=client -o yaml | kubectl apply -f -\n\
+     kubectl create rolebinding kitbag -n kube-public --role=kitbag --group=system:authenticated --dry-run=client -o yaml | kubectl apply -f -";
 
-/// Whether the plugin finds the registry by itself; and what it finds. `image` is that of the registry, where it is known.
+/// Whether the plugin finds the registry by itself, also for `everybody`; and what it finds.
 #[must_use]
-pub fn judge(discovery: &Fetched<ConfigMap>, image: Option<&str>, who: &Who) -> (Finding, Option<Discovered>) {
+pub(super) fn judge(
+    discovery: &Fetched<ConfigMap>,
+    everybody: &Fetched<bool>,
+    installed: &Installed<'_>,
+    who: &Who,
+) -> (Vec<Finding>, Option<Discovered>) {
     let failure = |text: String| Finding::failure(Check::Discovery, text);
     let read = match discovery {
         Fetched::Got(map) => discovery::read(&map.data.clone().unwrap_or_default()),
         Fetched::Absent => Err(DiscoveryError::Absent),
         Fetched::Forbidden => Err(DiscoveryError::Forbidden),
-        Fetched::Failed(_) => return (Finding::skipped(Check::Discovery, discovery.why_not("")), None),
+        Fetched::Failed(_) => return (vec![Finding::skipped(Check::Discovery, discovery.why_not(""))], None),
     };
     let error = match read {
         Ok(found) => {
             let found = of(&found);
             let Discovered { registry, generation, .. } = &found;
             let text = format!("nodes pull from `{registry}`, generation {generation}");
-            return (Finding::ok(Check::Discovery, text), Some(found));
+            let mut findings = vec![Finding::ok(Check::Discovery, text)];
+            if everybody == &Fetched::Got(false) {
+                let text = format!(
+                    "not everybody may read ConfigMap `{NAMESPACE}/{NAME}`: the Role or RoleBinding is missing, without which the plugin finds no registry"
+                );
+                findings.push(failure(text).fix(OPEN));
+            }
+            return (findings, Some(found));
         }
         Err(error) => error,
     };
@@ -56,15 +68,15 @@ pub fn judge(discovery: &Fetched<ConfigMap>, image: Option<&str>, who: &Who) -> 
             "`{}` may not read ConfigMap `{NAMESPACE}/{NAME}`: kitbag is not installed, or the Role or RoleBinding that lets everybody read it is missing",
             who.user
         ))
-        .fix(format!("# for the platform team, where kitbag is installed:\n{OPEN}\n# and where it is not:\n{}", fix::install(None))),
+        .fix(format!("# for the platform team, where kitbag is installed:\n{OPEN}\n# and where it is not:\n{}", installed.install())),
         DiscoveryError::Skew { registry, .. } => failure(error.to_string()).fix(format!(
             "# take the kubectl-kitbag of the cluster's version (this one is {}), or do without the catalog:\n\
              export KITBAG_REGISTRY={registry}",
             env!("CARGO_PKG_VERSION")
         )),
-        _ => failure(error.to_string()).fix(fix::for_platform(who, &fix::install(image))),
+        _ => failure(error.to_string()).fix(fix::for_platform(who, &installed.install())),
     };
-    (finding, None)
+    (vec![finding], None)
 }
 
 fn of(found: &discovery::Discovered) -> Discovered {

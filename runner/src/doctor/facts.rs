@@ -30,6 +30,16 @@ impl<T> Fetched<T> {
         }
     }
 
+    /// Something else of the answer.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Fetched<U> {
+        match self {
+            Self::Got(it) => Fetched::Got(change(it)),
+            Self::Absent => Fetched::Absent,
+            Self::Forbidden => Fetched::Forbidden,
+            Self::Failed(reason) => Fetched::Failed(reason),
+        }
+    }
+
     /// Why there is none, as the end of a sentence.
     #[must_use]
     pub fn why_not(&self, permission: &str) -> String {
@@ -74,6 +84,10 @@ pub struct Facts {
     pub upgrade: Fetched<bool>,
     /// The ConfigMap that says where nodes pull from.
     pub discovery: Fetched<ConfigMap>,
+    /// Whether every user may read it, as the API server says to those who may ask for others.
+    pub everybody: Fetched<bool>,
+    /// The namespace of the registries.
+    pub registry_namespace: String,
     /// The registry's DaemonSet.
     pub daemonset: Fetched<DaemonSet>,
     /// Its pods.
@@ -88,6 +102,6 @@ pub struct Facts {
     pub quotas: Fetched<Vec<ResourceQuota>>,
     /// What the user may do in it.
     pub permissions: Permissions,
-    /// What the user may do in the registry's namespace.
+    /// What the user may do in the registries' namespace.
     pub registry_permissions: Permissions,
 }

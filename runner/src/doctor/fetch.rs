@@ -3,23 +3,31 @@
 use http::header::{CONNECTION, DATE, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Request, StatusCode};
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ResourceQuota};
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use kube::client::Body;
 use kube::{Api, Client};
 
 use super::facts::{Facts, Fetched, Server, Who};
-use super::registry::{NAME, NAMESPACE};
+use super::fix;
+use super::registry::NAME;
 use crate::access::rules::Without;
 use crate::access::{self, Answer, Permissions, Question};
 use crate::discovery;
 use crate::error::{Error, root_cause};
+use crate::install::NAMESPACE;
 use crate::refusal::Refusal;
 
 /// The answer to it is not looked at, so that it need not be a secret (RFC 6455, section 4.1).
 const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// Which DaemonSets are registries.
+const LABELS: &str = "app.kubernetes.io/name=kitbag,app.kubernetes.io/component=node";
+/// The group of whoever the API server knows.
+const EVERYBODY: &str = "system:authenticated";
 
 /// All facts, for a user whom this machine calls `user`.
 ///
@@ -27,24 +35,32 @@ const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// [`Error::Unreachable`] where there is no API server to say anything, and [`Error::Refused`] where it knows nobody by that
 /// name.
 pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Result<Facts, Error> {
-    let (server, user, permissions, registry_permissions, nodes) = tokio::join!(
+    let (server, user, permissions, discovery, nodes, daemonsets) = tokio::join!(
         server(client),
         access::whoami(client, user),
         permissions(client, namespace, in_namespace(namespace)),
-        permissions(client, NAMESPACE, in_registry()),
+        get::<ConfigMap>(Api::namespaced(client.clone(), discovery::NAMESPACE), discovery::NAME, true),
         access::ask(client, of_all(("list", "", "nodes")).attributes(None)),
+        access::ask(client, of_all(("list", "apps", "daemonsets")).attributes(None)),
     );
+    let [sees_nodes, sees_daemonsets] = [nodes, daemonsets].map(|answer| answer.is_none_or(|status| status.allowed));
+    let registry_namespace = match discovery.got().and_then(fix::installed_in) {
+        Some(namespace) => namespace.to_owned(),
+        None => search(client, sees_daemonsets).await.unwrap_or_else(|| NAMESPACE.to_owned()),
+    };
+    let home = registry_namespace.as_str();
+    let registry_permissions = self::permissions(client, home, in_registry()).await;
     let there = |verb, group, resource| registry_permissions.may(verb, group, resource, None) != Answer::No;
     let here = |verb, resource, name| permissions.may(verb, "", resource, name) != Answer::No;
     let (sees_daemonset, sees_pods) = (there("get", "apps", "daemonsets"), there("list", "", "pods"));
     let of_the_daemonset = format!("involvedObject.kind=DaemonSet,involvedObject.name={NAME}");
-    let (upgrade, discovery, daemonset, pods, events, nodes, own, quotas) = tokio::join!(
+    let (upgrade, everybody, daemonset, pods, events, nodes, own, quotas) = tokio::join!(
         upgrade(client, namespace, here("watch", "pods", None)),
-        get::<ConfigMap>(Api::namespaced(client.clone(), discovery::NAMESPACE), discovery::NAME, true),
-        get::<DaemonSet>(Api::namespaced(client.clone(), NAMESPACE), NAME, sees_daemonset),
-        list::<Pod>(Api::namespaced(client.clone(), NAMESPACE), "", sees_pods),
-        list::<Event>(Api::namespaced(client.clone(), NAMESPACE), &of_the_daemonset, there("list", "", "events"),),
-        list::<Node>(Api::all(client.clone()), "", nodes.is_none_or(|status| status.allowed)),
+        everybody(client, sees_nodes && discovery.got().is_some()),
+        get::<DaemonSet>(Api::namespaced(client.clone(), home), NAME, sees_daemonset),
+        list::<Pod>(Api::namespaced(client.clone(), home), "", sees_pods),
+        list::<Event>(Api::namespaced(client.clone(), home), &of_the_daemonset, there("list", "", "events")),
+        list::<Node>(Api::all(client.clone()), "", sees_nodes),
         get::<Namespace>(Api::all(client.clone()), namespace, here("get", "namespaces", Some(namespace))),
         list::<ResourceQuota>(Api::namespaced(client.clone(), namespace), "", here("list", "resourcequotas", None)),
     );
@@ -56,6 +72,8 @@ pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Resu
         server: server?,
         upgrade,
         discovery,
+        everybody,
+        registry_namespace,
         daemonset,
         pods: of_daemonset(pods),
         events,
@@ -113,7 +131,37 @@ async fn upgrade(client: &Client, namespace: &str, permitted: bool) -> Fetched<b
     }
 }
 
-/// What is looked at in the registry's namespace, and what a pull there takes.
+/// Where registries are that discovery says nothing of: it may have been deleted, or written by something else than
+/// `install`.
+async fn search(client: &Client, permitted: bool) -> Option<String> {
+    if !permitted {
+        return None;
+    }
+    let labelled = ListParams::default().labels(LABELS);
+    let found = Api::<DaemonSet>::all(client.clone()).list_metadata(&labelled).await.ok()?;
+    let ours = found.items.into_iter().filter(|it| it.metadata.name.as_deref() == Some(NAME));
+    ours.filter_map(|it| it.metadata.namespace).min_by_key(|namespace| (namespace != NAMESPACE, namespace.clone()))
+}
+
+/// Whether who has nothing but a name may read discovery.
+async fn everybody(client: &Client, permitted: bool) -> Fetched<bool> {
+    if !permitted {
+        return Fetched::Forbidden;
+    }
+    let wanted = Question { verb: "get", group: "", resource: "configmaps", name: Some(discovery::NAME.to_owned()) };
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            groups: Some(vec![EVERYBODY.to_owned()]),
+            resource_attributes: Some(wanted.attributes(Some(discovery::NAMESPACE))),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let answer = fetched(Api::all(client.clone()).create(&PostParams::default(), &review).await);
+    answer.map(|review: SubjectAccessReview| review.status.is_some_and(|status| status.allowed))
+}
+
+/// What is looked at in the registries' namespace, and what a pull there takes.
 fn in_registry() -> Vec<Question> {
     let wanted = [("get", "apps", "daemonsets"), ("list", "", "events")];
     wanted.into_iter().chain(super::PULLING).map(of_all).collect()

@@ -64,7 +64,8 @@ fn missing(rule: &Rule, permissions: &Permissions, who: &Who) -> Finding {
 
 /// The whole Role, and who gets it; the one rule is told beside it, for those who write their own.
 fn fix(rule: &Rule, Who { user, namespace, .. }: &Who) -> String {
-    let (name, command) = if rule.verbs == ["list"] { ("list", "list") } else { ("debug", "debug any") };
+    let (name, command) =
+        if (rule.resource, rule.verbs) == ("pods", &["list"]) { ("list", "list") } else { ("debug", "debug any") };
     let subject = match user.strip_prefix("system:serviceaccount:") {
         Some(account) => format!("--serviceaccount={account}"),
         None => format!("--user={}", quoted(user)),
@@ -73,9 +74,16 @@ fn fix(rule: &Rule, Who { user, namespace, .. }: &Who) -> String {
     format!(
         "# for the platform team; the rule is {{apiGroups: [\"{group}\"], resources: [{resource}], verbs: [{}]}}\n\
          kubectl kitbag rbac {command} -n {namespace} | kubectl apply -f -\n\
-         kubectl create rolebinding kitbag-{name} -n {namespace} --role=kitbag-{name} {subject}",
-        verbs.join(", ")
+         kubectl create rolebinding kitbag-{name}-{} -n {namespace} --role=kitbag-{name} {subject} --dry-run=client -o yaml | kubectl apply -f -",
+        verbs.join(", "),
+        word(user),
     )
+}
+
+/// As a part of an object's name: each user has a binding of their own, so that giving it to one takes it from nobody.
+fn word(user: &str) -> String {
+    let plain = |it: char| if it.is_ascii_alphanumeric() || it == '.' { it.to_ascii_lowercase() } else { '-' };
+    user.chars().map(plain).collect()
 }
 
 /// For a shell.

@@ -7,9 +7,11 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 
 use super::discovery::Discovered;
+use super::facts::Facts;
 use super::finding::{Check, Finding, alike, counted, named};
-use super::fix;
+use super::fix::Installed;
 use super::nodes;
+use super::registry::{self, pods};
 use crate::wait::{Fault, words};
 
 pub use job::{Run, job};
@@ -70,15 +72,17 @@ pub enum Outcome {
     },
 }
 
-/// The nodes to try: every one that is ready, or a sample that differs as much as can be.
+/// The nodes to try: every one that is ready, or a sample that differs as much as can be, also in what serves the images.
 #[must_use]
-pub fn places(nodes: Option<&[Node]>, all: bool) -> Vec<Place> {
+pub fn places(nodes: Option<&[Node]>, registries: &[Pod], all: bool) -> Vec<Place> {
     let Some(nodes) = nodes else { return vec![Place::Anywhere] };
     let fit = nodes.iter().filter(|node| nodes::is_linux(node) && nodes::is_ready(node));
     let kind = |node: &&Node| {
-        nodes::info(node).map(|info| {
+        let info = nodes::info(node).map(|info| {
             (info.architecture.clone(), info.container_runtime_version.clone(), info.kubelet_version.clone())
-        })
+        });
+        let mut own = registries.iter().filter(|pod| pods::is_ready(pod) && pods::node(pod) == Some(nodes::name(node)));
+        (info, own.next().and_then(pods::image_id))
     };
     let mut kinds: Vec<std::vec::IntoIter<&Node>> =
         alike(fit.map(|node| (kind(&node), node))).into_iter().map(|(_, nodes)| nodes.into_iter()).collect();
@@ -153,7 +157,9 @@ fn skew(pod: &Pod, finished: Option<Timestamp>) -> i64 {
 
 /// What the outcomes mean. `left_out` nodes were not tried.
 #[must_use]
-pub fn judge(outcomes: &[Outcome], discovered: &Discovered, left_out: usize) -> Vec<Finding> {
+pub fn judge(outcomes: &[Outcome], discovered: &Discovered, facts: &Facts, left_out: usize) -> Vec<Finding> {
+    let installed = Installed::of(facts);
+    let rolling = facts.daemonset.got().is_some_and(registry::is_rolling);
     let image = discovered.image.as_deref().unwrap_or_default();
     let mut findings = Vec::new();
     let mut done: Vec<&str> = Vec::new();
@@ -168,7 +174,7 @@ pub fn judge(outcomes: &[Outcome], discovered: &Discovered, left_out: usize) -> 
                 }
             }
             Outcome::NotPulled { node, fault, words } => {
-                faults.push((not_pulled(*fault, words, discovered), Some(node)));
+                faults.push((not_pulled(*fault, words, discovered, &installed, rolling), Some(node)));
             }
             Outcome::NotRun { node, words } => {
                 let fix = "kubectl get nodes -o wide".to_owned();
@@ -216,13 +222,20 @@ pub fn judge(outcomes: &[Outcome], discovered: &Discovered, left_out: usize) -> 
 /// In seconds: what is less comes of whole seconds.
 const SKEWED: i64 = 5;
 
-fn not_pulled(fault: Fault, words: &str, discovered: &Discovered) -> (String, String) {
+fn not_pulled(
+    fault: Fault,
+    words: &str,
+    discovered: &Discovered,
+    installed: &Installed<'_>,
+    rolling: bool,
+) -> (String, String) {
     let Discovered { registry, per_node, generation, .. } = discovered;
-    let pods = "kubectl get pods -n kitbag -o wide";
+    let scope = installed.scope();
+    let pods = format!("kubectl get pods {scope} -o wide");
     let (text, fix) = match (fault, per_node) {
         (Fault::Unreachable, true) => (
             format!("nothing answers at `{registry}`, where the node's own registry should be"),
-            format!("{pods}\n{}", fix::install(None)),
+            format!("{pods}\n{}", installed.install()),
         ),
         (Fault::Unreachable, false) => (
             format!("the node does not reach `{registry}`"),
@@ -238,7 +251,14 @@ fn not_pulled(fault: Fault, words: &str, discovered: &Discovered) -> (String, St
             format!(
                 "`{registry}` does not have generation {generation}, of which the ConfigMap speaks; or another program answers there"
             ),
-            fix::install(None),
+            if rolling {
+                format!(
+                    "# another one is on its way to the nodes:\nkubectl rollout status daemonset/{} {scope}",
+                    registry::NAME
+                )
+            } else {
+                installed.install()
+            },
         ),
         (Fault::Untrusted, _) => (
             format!("the node does not trust the certificate of `{registry}`"),
@@ -257,14 +277,14 @@ fn not_pulled(fault: Fault, words: &str, discovered: &Discovered) -> (String, St
         (Fault::Full, _) => ("the node's disk is full".to_owned(), "kubectl describe nodes".to_owned()),
         (Fault::Busy, _) => (
             format!("the registry at `{registry}` is in trouble: {words}"),
-            "kubectl logs -n kitbag daemonset/registry".to_owned(),
+            format!("kubectl logs {scope} daemonset/{}", registry::NAME),
         ),
         (Fault::Platform, _) => (
             "the image is not there for the node's architecture".to_owned(),
             "kubectl get nodes -L kubernetes.io/arch".to_owned(),
         ),
         (Fault::Name | Fault::Never | Fault::Unknown, _) => {
-            (format!("the node cannot pull from `{registry}`: {words}"), pods.to_owned())
+            (format!("the node cannot pull from `{registry}`: {words}"), pods)
         }
     };
     (text, fix)

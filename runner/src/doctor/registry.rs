@@ -1,30 +1,28 @@
 //! The registry of each node: what its DaemonSet and its pods say.
 
-mod pods;
+pub(super) mod pods;
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, PodSpec, Taint};
+use serde_json::json;
 
 use super::discovery::Discovered;
 use super::facts::{Facts, Fetched};
 use super::finding::{Check, Finding, alike, counted, named};
-use super::fix;
+use super::fix::{self, Installed};
 
-// Where the registry is, and what the DaemonSet is called.
-pub(super) use crate::install::NAMESPACE;
+// What the DaemonSet is called.
 pub(super) use crate::install::objects::REGISTRY as NAME;
 
-/// The registry's pods use the node's network.
-const PRIVILEGED: &str = "kubectl label namespace kitbag pod-security.kubernetes.io/enforce=privileged --overwrite\n\
-                          kubectl rollout restart daemonset/registry -n kitbag";
-/// Some vendors let pods of a high priority be only where a quota speaks of that priority.
-const PRIORITY_QUOTA: &str = r#"echo '{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "kitbag", "namespace": "kitbag"}, "spec": {"hard": {"pods": "1000"}, "scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["system-node-critical"]}]}}}' | kubectl apply -f -"#;
+/// What the DaemonSet of `install` wants of a node.
+const WANTED: (&str, &str) = ("kubernetes.io/os", "linux");
 
 /// Whether each node has its registry.
 #[must_use]
-pub(super) fn judge(facts: &Facts, discovered: Option<&Discovered>) -> Vec<Finding> {
+pub(super) fn judge(facts: &Facts, installed: &Installed<'_>, discovered: Option<&Discovered>) -> Vec<Finding> {
+    let Installed { namespace, .. } = installed;
     let daemonset = match (&facts.daemonset, discovered) {
         (Fetched::Got(daemonset), _) => daemonset,
         (_, Some(Discovered { per_node: false, registry, .. })) => {
@@ -33,74 +31,115 @@ pub(super) fn judge(facts: &Facts, discovered: Option<&Discovered>) -> Vec<Findi
             return vec![Finding::skipped(Check::Registry, text)];
         }
         (Fetched::Absent, _) => {
-            let text = "there is no DaemonSet `registry` in namespace `kitbag`";
-            return vec![
-                Finding::failure(Check::Registry, text).fix(fix::for_platform(&facts.who, &fix::install(None))),
-            ];
+            let text = format!("there is no DaemonSet `{NAME}` in namespace `{namespace}`");
+            let fix = fix::for_platform(&facts.who, &installed.install());
+            return vec![Finding::failure(Check::Registry, text).fix(fix)];
         }
         (other, _) => {
-            return vec![Finding::skipped(Check::Registry, other.why_not("get DaemonSets in namespace `kitbag`"))];
+            let permission = format!("get DaemonSets in namespace `{namespace}`");
+            return vec![Finding::skipped(Check::Registry, other.why_not(&permission))];
         }
     };
     let (Some(pods), nodes) = (facts.pods.got(), facts.nodes.got().map(Vec::as_slice).unwrap_or_default()) else {
-        return vec![Finding::skipped(Check::Registry, facts.pods.why_not("list pods in namespace `kitbag`"))];
+        let permission = format!("list pods in namespace `{namespace}`");
+        return vec![Finding::skipped(Check::Registry, facts.pods.why_not(&permission))];
     };
-    let refused = not_made(daemonset, &facts.events);
+    let refused = not_made(daemonset, &facts.events, installed);
     // That tells why nodes have none.
-    let mut findings = if refused.is_empty() { without(daemonset, pods, nodes) } else { refused };
-    findings.extend(pods::judge(pods, nodes));
+    let mut findings = if refused.is_empty() { without(daemonset, pods, nodes, installed) } else { refused };
+    findings.extend(pods::judge(pods, nodes, installed));
+    findings.extend(elsewhere(daemonset, discovered, installed));
     if findings.is_empty() {
-        findings.extend(rollout(daemonset));
+        let off = pods.iter().filter(|pod| pods::is_off(pod, nodes)).count();
+        findings.extend(rollout(daemonset, i32::try_from(off).unwrap_or(i32::MAX), installed));
     }
-    findings.extend(skew(pods));
+    // In the middle of a rollout it has to be so.
+    if findings.is_empty() {
+        findings.extend(skew(pods, installed));
+    }
     if findings.is_empty() {
         let ready = daemonset.status.as_ref().map_or(0, |status| status.number_ready);
         let ready = counted(usize::try_from(ready).unwrap_or_default(), "node");
         findings.push(Finding::ok(
             Check::Registry,
-            format!("DaemonSet `registry` is ready on {ready}: `{}`", image(daemonset)),
+            format!("DaemonSet `registry` is ready on {ready}: `{}`", fix::image(daemonset)),
         ));
     }
     findings
 }
 
 /// Pods that the API server refuses to its own controller.
-fn not_made(daemonset: &DaemonSet, events: &[Event]) -> Vec<Finding> {
+fn not_made(daemonset: &DaemonSet, events: &[Event], installed: &Installed<'_>) -> Vec<Finding> {
     let status = daemonset.status.clone().unwrap_or_default();
     if status.current_number_scheduled >= status.desired_number_scheduled && status.desired_number_scheduled > 0 {
         return Vec::new();
     }
     let refused = events.iter().filter(|event| event.reason.as_deref() == Some("FailedCreate"));
     let Some(message) = refused.filter_map(|event| event.message.as_deref()).next_back() else { return Vec::new() };
-    let finding = |text: String, fix: &str| vec![Finding::failure(Check::Registry, text).fix(fix)];
+    let finding = |text: String, fix: String| vec![Finding::failure(Check::Registry, text).fix(fix)];
+    let (namespace, scope) = (installed.namespace, installed.scope());
     if let Some((_, level)) = message.split_once("violates PodSecurity \"") {
         let level = level.split('"').next().unwrap_or_default();
         let text = format!(
-            "namespace `kitbag` enforces the Pod Security level `{level}`, which refuses the registry's pods: they use the node's network"
+            "namespace `{namespace}` enforces the Pod Security level `{level}`, which refuses the registry's pods: they use the node's network"
         );
-        return finding(text, PRIVILEGED);
+        return finding(text, privileged(installed));
     }
     if message.contains("insufficient quota to match these scopes") {
         let text = "the cluster lets pods of priority `system-node-critical` be only where a quota names that priority";
-        return finding(text.to_owned(), PRIORITY_QUOTA);
+        return finding(text.to_owned(), priority_quota(namespace));
     }
     if message.contains("exceeded quota") || message.contains("failed quota") {
-        let text = format!("a quota of namespace `kitbag` refuses the registry's pods: {message}");
-        return finding(text, "kubectl describe resourcequota -n kitbag");
+        let text = format!("a quota of namespace `{namespace}` refuses the registry's pods: {message}");
+        return finding(text, format!("kubectl describe resourcequota {scope}"));
     }
-    finding(format!("the registry's pods are refused: {message}"), "kubectl describe daemonset registry -n kitbag")
+    finding(format!("the registry's pods are refused: {message}"), format!("kubectl describe daemonset {NAME} {scope}"))
 }
 
-/// Nothing is wrong with any pod, and yet not all are as they should be: it is still under way.
-fn rollout(daemonset: &DaemonSet) -> Option<Finding> {
+/// The registries' pods use the node's network.
+fn privileged(Installed { namespace, .. }: &Installed<'_>) -> String {
+    format!(
+        "kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite\n\
+         kubectl rollout restart daemonset/{NAME} -n {namespace}"
+    )
+}
+
+/// Some vendors let pods of a high priority be only where a quota speaks of that priority.
+fn priority_quota(namespace: &str) -> String {
+    let quota = json!({
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": { "name": "kitbag", "namespace": namespace },
+        "spec": {
+            "hard": { "pods": "1000" },
+            "scopeSelector": { "matchExpressions": [
+                { "scopeName": "PriorityClass", "operator": "In", "values": ["system-node-critical"] },
+            ] },
+        },
+    });
+    format!("echo '{quota}' | kubectl apply -f -")
+}
+
+/// Registries that are not where discovery sends the nodes.
+fn elsewhere(daemonset: &DaemonSet, discovered: Option<&Discovered>, installed: &Installed<'_>) -> Option<Finding> {
+    let (told, listens) = (&discovered?.registry, fix::listens(daemonset)?);
+    (discovered?.per_node && told != listens).then(|| {
+        let text = format!("the registries listen on `{listens}`, and the ConfigMap sends nodes to `{told}`");
+        Finding::failure(Check::Registry, text).fix(installed.install())
+    })
+}
+
+/// Nothing is wrong with any pod, and yet not all are as they should be: it is still under way. `off` are the pods of nodes
+/// that are not ready, which are told with the nodes.
+fn rollout(daemonset: &DaemonSet, off: i32, installed: &Installed<'_>) -> Option<Finding> {
     let status = daemonset.status.clone().unwrap_or_default();
     let (desired, updated) = (status.desired_number_scheduled, status.updated_number_scheduled.unwrap_or_default());
     let observed = status.observed_generation >= daemonset.metadata.generation;
-    let done = observed && status.number_ready >= desired && updated >= desired;
+    let done = observed && status.number_ready + off >= desired && updated + off >= desired;
     if desired == 0 && observed {
         return Some(
             Finding::failure(Check::Registry, "no node is to have a registry")
-                .fix("kubectl describe daemonset registry -n kitbag"),
+                .fix(format!("kubectl describe daemonset {NAME} {}", installed.scope())),
         );
     }
     (!done).then(|| {
@@ -108,42 +147,85 @@ fn rollout(daemonset: &DaemonSet) -> Option<Finding> {
             "DaemonSet `registry` is being rolled out: {updated} of {desired} pods are made, {} are ready",
             status.number_ready
         );
-        Finding::warning(Check::Registry, text).fix("kubectl rollout status daemonset/registry -n kitbag")
+        Finding::warning(Check::Registry, text)
+            .fix(format!("kubectl rollout status daemonset/{NAME} {}", installed.scope()))
     })
 }
 
+/// Whether nodes are on their way from one image to another.
+pub(super) fn is_rolling(daemonset: &DaemonSet) -> bool {
+    let status = daemonset.status.clone().unwrap_or_default();
+    status.observed_generation < daemonset.metadata.generation
+        || status.updated_number_scheduled.unwrap_or_default() < status.desired_number_scheduled
+}
+
 /// Nodes that have no pod, and why.
-fn without(daemonset: &DaemonSet, pods: &[Pod], nodes: &[Node]) -> Vec<Finding> {
+fn without(daemonset: &DaemonSet, pods: &[Pod], nodes: &[Node], installed: &Installed<'_>) -> Vec<Finding> {
     let with: BTreeSet<&str> = pods.iter().filter_map(pods::node).collect();
-    let template = daemonset.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let template = fix::template(daemonset);
     let linux = nodes.iter().filter(|node| super::nodes::is_linux(node));
     let bare = linux.filter(|node| !with.contains(super::nodes::name(node)));
     alike(bare.map(|node| (why_without(template, node), super::nodes::name(node))))
         .into_iter()
         .map(|(why, names)| {
+            let fix = why.fix(&names, installed);
             let text = format!(
                 "{} {} no registry: {why}",
                 named("node", names.iter().copied()),
                 if names.len() == 1 { "has" } else { "have" }
             );
-            Finding::failure(Check::Registry, text).fix(fix::install(Some(&image(daemonset))))
+            Finding::failure(Check::Registry, text).fix(fix)
         })
         .collect()
 }
 
-fn why_without(template: Option<&PodSpec>, node: &Node) -> String {
+/// Why a node has none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Why {
+    #[error("the DaemonSet does not tolerate the taint `{0}`")]
+    Taint(String),
+    #[error("the DaemonSet wants the label `{0}={1}`")]
+    Label(String, String),
+    #[error("the DaemonSet has an affinity, which no registry needs")]
+    Affinity,
+    #[error("its pod is not there")]
+    Unknown,
+}
+
+impl Why {
+    fn fix(&self, names: &[&str], installed: &Installed<'_>) -> String {
+        match self {
+            Self::Label(key, value) if (key.as_str(), value.as_str()) == WANTED => {
+                format!("kubectl label node {} {key}={value} --overwrite", names.join(" "))
+            }
+            Self::Taint(_) | Self::Label(..) => installed.install(),
+            // What others have added, `install` leaves as it is.
+            Self::Affinity => format!(
+                "kubectl patch daemonset {NAME} {} --type=json --patch='[{{\"op\":\"remove\",\"path\":\"/spec/template/spec/affinity\"}}]'",
+                installed.scope()
+            ),
+            Self::Unknown => format!(
+                "# the cluster's controllers make it: do they run, and what do they say?\nkubectl describe daemonset {NAME} {}\nkubectl get pods -n kube-system",
+                installed.scope()
+            ),
+        }
+    }
+}
+
+fn why_without(template: Option<&PodSpec>, node: &Node) -> Why {
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     if let Some(taint) =
         taints.filter(|taint| taint.effect != "PreferNoSchedule").find(|taint| !is_tolerated(template, taint))
     {
         let value = taint.value.as_deref().map(|value| format!("={value}")).unwrap_or_default();
-        return format!("the DaemonSet does not tolerate the taint `{}{value}:{}`", taint.key, taint.effect);
+        return Why::Taint(format!("{}{value}:{}", taint.key, taint.effect));
     }
     let selector = template.and_then(|spec| spec.node_selector.as_ref()).into_iter().flatten();
     let labels = node.metadata.labels.clone().unwrap_or_default();
     match selector.into_iter().find(|(key, value)| labels.get(*key) != Some(value)) {
-        Some((key, value)) => format!("the DaemonSet wants the label `{key}={value}`"),
-        None => "its pod is not there".to_owned(),
+        Some((key, value)) => Why::Label(key.clone(), value.clone()),
+        None if template.is_some_and(|spec| spec.affinity.is_some()) => Why::Affinity,
+        None => Why::Unknown,
     }
 }
 
@@ -161,24 +243,26 @@ fn is_tolerated(template: Option<&PodSpec>, taint: &Taint) -> bool {
     })
 }
 
-/// Nodes whose registries run from different images.
-fn skew(pods: &[Pod]) -> Option<Finding> {
+/// Nodes whose registries run from different images, though they are told the same one.
+fn skew(pods: &[Pod], installed: &Installed<'_>) -> Option<Finding> {
     let ready = pods.iter().filter(|pod| pods::is_ready(pod));
-    let images = alike(ready.filter_map(|pod| Some((pods::digest(pod)?, pods::node(pod)?))));
-    if images.len() < 2 {
-        return None;
-    }
-    let each = images.iter().map(|(image, nodes)| format!("{} with {image}", named("node", nodes.iter().copied())));
+    let images = alike(ready.filter_map(|pod| Some((pods::image_id(pod)?, pods::node(pod)?))));
+    let most = images.iter().max_by_key(|(_, nodes)| nodes.len()).filter(|_| images.len() > 1)?;
+    let each = images
+        .iter()
+        .map(|(image, nodes)| format!("{} with {}", named("node", nodes.iter().copied()), pods::digest(image)));
     let text = format!("registries differ, and so may what they serve: {}", each.collect::<Vec<_>>().join("; "));
-    Some(Finding::warning(Check::Registry, text).fix(
-        "kubectl rollout restart daemonset/registry -n kitbag\nkubectl rollout status daemonset/registry -n kitbag",
-    ))
-}
-
-/// The image of the first container.
-pub(super) fn image(daemonset: &DaemonSet) -> String {
-    let template = daemonset.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    template.and_then(|spec| spec.containers.first()?.image.clone()).unwrap_or_default()
+    let fix = if most.0.contains('@') {
+        let same = "# a tag may mean another image on each node, a digest means one:";
+        format!("{same}\n{}", installed.install_this(most.0))
+    } else {
+        format!(
+            "# on each node, the same archive of the image:\nctr -n k8s.io images import kitbag.tar\n# and then:\n\
+             kubectl rollout restart daemonset/{NAME} {}",
+            installed.scope()
+        )
+    };
+    Some(Finding::warning(Check::Registry, text).fix(fix))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use kitbag_toolsets::Arch;
 use serde_json::{Value, json};
 
 use super::discovery::Discovered;
-use super::facts::Who;
+use super::facts::{Facts, Who};
 use super::finding::Finding;
 use crate::access::Permissions;
 
@@ -26,6 +26,11 @@ pub(super) fn found() -> Discovered {
         architectures: Arch::ALL.to_vec(),
         image: Some("127.0.0.1:5050/busybox@sha256:5eed".to_owned()),
     }
+}
+
+/// Nothing is known.
+pub(super) fn nothing() -> Facts {
+    Facts { registry_namespace: crate::install::NAMESPACE.to_owned(), ..Facts::default() }
 }
 
 /// A node that is as it should be.
@@ -64,7 +69,10 @@ pub(super) fn daemonset(count: i32) -> Value {
         "spec": {
             "selector": {},
             "template": { "spec": {
-                "containers": [{ "name": "registry", "image": "registry.example/kitbag-registry:1" }],
+                "containers": [{
+                    "name": "registry", "image": "registry.example/kitbag-registry:1",
+                    "env": [{ "name": "KITBAG_LISTEN", "value": "127.0.0.1:5050" }],
+                }],
                 "nodeSelector": { "kubernetes.io/os": "linux" },
                 "tolerations": [{ "operator": "Exists" }],
             } },

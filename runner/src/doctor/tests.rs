@@ -12,7 +12,7 @@ fn facts() -> Facts {
         nodes: Fetched::Got(nodes(&["a", "b", "c", "d"].map(node))),
         permissions: everything(),
         registry_permissions: everything(),
-        ..Facts::default()
+        ..testing::nothing()
     }
 }
 

@@ -19,8 +19,10 @@ pub const DISCOVERY: &str = "kitbag";
 pub const REGISTRY: &str = "registry";
 /// The annotation of the ConfigMap that names the namespace of the registries.
 pub const INSTALLED_IN: &str = "dev.kitbag.namespace";
+/// The one that names their image, with which every node has answered.
+pub const INSTALLED_IMAGE: &str = "dev.kitbag.image";
 /// The container's setting for the address.
-const LISTEN: &str = "KITBAG_LISTEN";
+pub const LISTEN: &str = "KITBAG_LISTEN";
 
 /// What differs between clusters.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +88,8 @@ impl Objects {
             ("catalog.json", settings.catalog.to_owned()),
         ];
         objects.discovery.data = Some(data.map(|(key, value)| (key.to_owned(), value)).into());
-        objects.discovery.annotations_mut().insert(INSTALLED_IN.to_owned(), settings.namespace.to_owned());
+        let remembered = [(INSTALLED_IN, settings.namespace), (INSTALLED_IMAGE, settings.image)];
+        objects.discovery.annotations_mut().extend(remembered.map(|(key, value)| (key.to_owned(), value.to_owned())));
         for metadata in objects.all_metadata() {
             metadata.labels.get_or_insert_default().insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
         }

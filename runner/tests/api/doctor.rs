@@ -105,9 +105,11 @@ async fn the_platform_team_is_shown_everything() {
     GET /api/v1/namespaces/web/pods?watch=true&timeoutSeconds=1
     GET /api/v1/namespaces/web/resourcequotas?
     GET /api/v1/nodes?
+    GET /apis/apps/v1/daemonsets?&labelSelector=app.kubernetes.io%2Fname%3Dkitbag%2Capp.kubernetes.io%2Fcomponent%3Dnode
     GET /apis/apps/v1/namespaces/kitbag/daemonsets/registry
     GET /version
     POST /apis/authentication.k8s.io/v1/selfsubjectreviews?
+    POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews?
     POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews?
     POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews?
     POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews?
@@ -136,6 +138,7 @@ async fn a_user_is_asked_about_before_anything_that_is_not_theirs() {
     GET /api/v1/namespaces/kube-public/configmaps/kitbag
     GET /version
     POST /apis/authentication.k8s.io/v1/selfsubjectreviews?
+    POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews?
     POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews?
     POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews?
     POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews?

@@ -6,7 +6,7 @@ use oci_spec::image::{Descriptor, MediaType};
 use serde_json::json;
 
 use super::*;
-use crate::doctor::testing::{jane, told};
+use crate::doctor::testing::{jane, nothing, told};
 
 fn record(name: &str) -> ToolRecord {
     let digest = |salt: &str| sha256_digest(&canonical::sha256_hex(format!("{name}{salt}").as_bytes()));
@@ -50,16 +50,17 @@ fn map(data: &BTreeMap<String, String>) -> Fetched<ConfigMap> {
 #[test]
 fn what_is_pulled_has_the_digest_that_the_plugin_computes() {
     let data = data(&["base", "busybox"]);
-    let (finding, found) = judge(&map(&data), None, &jane());
+    let (findings, found) = judge(&map(&data), &Fetched::Got(true), &Installed::of(&nothing()), &jane());
     let found = found.unwrap();
-    assert_eq!(finding.text, format!("nodes pull from `127.0.0.1:5050`, generation {}", data["generation"]));
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].text, format!("nodes pull from `127.0.0.1:5050`, generation {}", data["generation"]));
     assert!(found.image.unwrap().starts_with("127.0.0.1:5050/busybox@sha256:"));
     assert_eq!((found.per_node, found.architectures), (true, vec![Arch::Amd64]));
 }
 
 #[test]
 fn a_catalog_without_a_shell_is_found_all_the_same() {
-    let (_, found) = judge(&map(&data(&["base", "strace"])), None, &jane());
+    let (_, found) = judge(&map(&data(&["base", "strace"])), &Fetched::Forbidden, &Installed::of(&nothing()), &jane());
     assert_eq!(found.unwrap().image, None);
 }
 
@@ -85,33 +86,45 @@ fn each_fault_has_its_own_fix() {
         edited("catalog.json", Some("nonsense")),
         edited("catalog.json", Some(&newer)),
     ];
-    let findings = facts.map(|fact| judge(&fact, None, &jane()).0);
-    let text = told(&findings).replace(&data(&["base", "busybox"])["generation"], "GENERATION");
+    let findings = facts.map(|fact| judge(&fact, &Fetched::Forbidden, &Installed::of(&nothing()), &jane()).0);
+    let text = told(&findings.concat()).replace(&data(&["base", "busybox"])["generation"], "GENERATION");
     insta::assert_snapshot!(text, @r"
     FAILURE  discovery     kitbag is not installed in this cluster: there is no ConfigMap `kube-public/kitbag`
                              # for the platform team:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  discovery     `jane` may not read ConfigMap `kube-public/kitbag`: kitbag is not installed, or the Role or RoleBinding that lets everybody read it is missing
                              # for the platform team, where kitbag is installed:
-                             kubectl create role kitbag -n kube-public --verb=get --resource=configmaps --resource-name=kitbag
-                             kubectl create rolebinding kitbag -n kube-public --role=kitbag --group=system:authenticated
+                             kubectl create role kitbag -n kube-public --verb=get --resource=configmaps --resource-name=kitbag --dry-run=client -o yaml | kubectl apply -f -
+                             kubectl create rolebinding kitbag -n kube-public --role=kitbag --group=system:authenticated --dry-run=client -o yaml | kubectl apply -f -
                              # and where it is not:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     skipped  discovery     the cluster does not say: timed out
     FAILURE  discovery     `registry` in the ConfigMap `kube-public/kitbag` is not as kitbag writes it: it is missing
                              # for the platform team:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  discovery     `registry` in the ConfigMap `kube-public/kitbag` is not as kitbag writes it: `https://registry.example`: the scheme is not part of a registry's name: HOST[:PORT][/PREFIX] is wanted
                              # for the platform team:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  discovery     `generation` in the ConfigMap `kube-public/kitbag` is not as kitbag writes it: it is `000000000000`, and `catalog.json` is of `GENERATION`
                              # for the platform team:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  discovery     `catalog.json` in the ConfigMap `kube-public/kitbag` is not as kitbag writes it: it is no JSON object: expected ident at line 1 column 2
                              # for the platform team:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  discovery     the cluster's kitbag is of another version than this program: `catalog.json`: it is of version 2; this program reads version 1
                              # take the kubectl-kitbag of the cluster's version (this one is 0.1.0), or do without the catalog:
                              export KITBAG_REGISTRY=127.0.0.1:5050
+    ");
+}
+
+#[test]
+fn what_only_some_may_read_is_told_to_the_platform_team() {
+    let data = data(&["base", "busybox"]);
+    let (findings, found) = judge(&map(&data), &Fetched::Got(false), &Installed::of(&nothing()), &jane());
+    assert!(found.is_some());
+    insta::assert_snapshot!(told(&findings[1..]), @r"
+    FAILURE  discovery     not everybody may read ConfigMap `kube-public/kitbag`: the Role or RoleBinding is missing, without which the plugin finds no registry
+                             kubectl create role kitbag -n kube-public --verb=get --resource=configmaps --resource-name=kitbag --dry-run=client -o yaml | kubectl apply -f -
+                             kubectl create rolebinding kitbag -n kube-public --role=kitbag --group=system:authenticated --dry-run=client -o yaml | kubectl apply -f -
     ");
 }

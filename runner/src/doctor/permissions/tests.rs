@@ -19,31 +19,31 @@ fn each_missing_rule_is_told_with_its_role() {
     FAILURE  rbac          `jane` may not patch `pods/ephemeralcontainers` in namespace `web`, which adds the debug container
                              # for the platform team; the rule is {apiGroups: [""], resources: [pods/ephemeralcontainers], verbs: [patch]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
-                             kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
+                             kubectl create rolebinding kitbag-debug-jane -n web --role=kitbag-debug --user=jane --dry-run=client -o yaml | kubectl apply -f -
     warning  rbac          `jane` may not create and get `pods/exec` in namespace `web`: the debug container has one session only, ends with it, and its output stands in the container's log
                              # for the platform team; the rule is {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
-                             kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
+                             kubectl create rolebinding kitbag-debug-jane -n web --role=kitbag-debug --user=jane --dry-run=client -o yaml | kubectl apply -f -
     warning  rbac          `jane` may not watch `pods` in namespace `web`: the pod is asked for once a second
                              # for the platform team; the rule is {apiGroups: [""], resources: [pods], verbs: [watch]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
-                             kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
+                             kubectl create rolebinding kitbag-debug-jane -n web --role=kitbag-debug --user=jane --dry-run=client -o yaml | kubectl apply -f -
     warning  rbac          `jane` may not create `events` in namespace `web`, which leaves a trace on the pod: who debugs it, with what and why: no event is left on the pod
                              # for the platform team; the rule is {apiGroups: [""], resources: [events], verbs: [create]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
-                             kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
+                             kubectl create rolebinding kitbag-debug-jane -n web --role=kitbag-debug --user=jane --dry-run=client -o yaml | kubectl apply -f -
     warning  rbac          `jane` may not list `events` in namespace `web`, which tells what the node says when a debug container does not start: what the node says is not shown
                              # for the platform team; the rule is {apiGroups: [""], resources: [events], verbs: [list]}
-                             kubectl kitbag rbac list -n web | kubectl apply -f -
-                             kubectl create rolebinding kitbag-list -n web --role=kitbag-list --user=jane
+                             kubectl kitbag rbac debug any -n web | kubectl apply -f -
+                             kubectl create rolebinding kitbag-debug-jane -n web --role=kitbag-debug --user=jane --dry-run=client -o yaml | kubectl apply -f -
     warning  rbac          `jane` may not watch `events` in namespace `web`, which sees the start of a debug container when the node tells of it: the start is seen up to a second later
                              # for the platform team; the rule is {apiGroups: [""], resources: [events], verbs: [watch]}
                              kubectl kitbag rbac debug any -n web | kubectl apply -f -
-                             kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
+                             kubectl create rolebinding kitbag-debug-jane -n web --role=kitbag-debug --user=jane --dry-run=client -o yaml | kubectl apply -f -
     warning  rbac          `jane` may not list `pods` in namespace `web`: pods have to be named, and `list` does not work
                              # for the platform team; the rule is {apiGroups: [""], resources: [pods], verbs: [list]}
                              kubectl kitbag rbac list -n web | kubectl apply -f -
-                             kubectl create rolebinding kitbag-list -n web --role=kitbag-list --user=jane
+                             kubectl create rolebinding kitbag-list-jane -n web --role=kitbag-list --user=jane --dry-run=client -o yaml | kubectl apply -f -
     "#);
 }
 
@@ -81,9 +81,9 @@ fn whoever_it_is_gets_a_command_that_fits() {
     };
     let users = ["jane", "system:serviceaccount:ci:robot", "Jane O'Neill", "oidc:jane@acme.example"];
     insta::assert_snapshot!(users.map(to).join("\n"), @r"
-    kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=jane
-    kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --serviceaccount=ci:robot
-    kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user='Jane O'\''Neill'
-    kubectl create rolebinding kitbag-debug -n web --role=kitbag-debug --user=oidc:jane@acme.example
+    kubectl create rolebinding kitbag-debug-jane -n web --role=kitbag-debug --user=jane --dry-run=client -o yaml | kubectl apply -f -
+    kubectl create rolebinding kitbag-debug-system-serviceaccount-ci-robot -n web --role=kitbag-debug --serviceaccount=ci:robot --dry-run=client -o yaml | kubectl apply -f -
+    kubectl create rolebinding kitbag-debug-jane-o-neill -n web --role=kitbag-debug --user='Jane O'\''Neill' --dry-run=client -o yaml | kubectl apply -f -
+    kubectl create rolebinding kitbag-debug-oidc-jane-acme.example -n web --role=kitbag-debug --user=oidc:jane@acme.example --dry-run=client -o yaml | kubectl apply -f -
     ");
 }

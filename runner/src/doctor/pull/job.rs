@@ -16,8 +16,8 @@ use super::Place;
 
 /// What the Jobs are called, and what their label says.
 const NAME: &str = "kitbag-doctor";
-/// How long a Job stays when it has ended, in seconds: long enough to be read.
-const TTL: i32 = 60;
+/// How long a Job stays when it has ended, in seconds: many times as long as between two looks.
+const TTL: i32 = 15;
 /// Whom it runs as: "nonroot" of the images that have such a user.
 const NOBODY: i64 = 65532;
 
@@ -216,7 +216,7 @@ mod tests {
               terminationGracePeriodSeconds: 1
               tolerations:
               - operator: Exists
-          ttlSecondsAfterFinished: 60
+          ttlSecondsAfterFinished: 15
         "#);
     }
 

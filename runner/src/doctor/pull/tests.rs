@@ -1,14 +1,15 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::doctor::testing::{found, node, nodes, told, with};
+use crate::doctor::testing::{daemonset, found, made, node, nodes, nothing, pods, told, with};
+use crate::doctor::{facts::Fetched, testing};
 
 fn chosen(all: &[Value], every: bool) -> Vec<String> {
     let place = |place| match place {
         Place::Node(node) => node,
         Place::Anywhere => "anywhere".to_owned(),
     };
-    places(Some(&nodes(all)), every).into_iter().map(place).collect()
+    places(Some(&nodes(all)), &[], every).into_iter().map(place).collect()
 }
 
 #[test]
@@ -20,7 +21,33 @@ fn a_sample_differs_as_much_as_can_be() {
     assert_eq!(chosen(&all, false), ["a", "x", "b"]);
     assert_eq!(chosen(&all, true), ["a", "x", "b", "c", "d"]);
     assert_eq!(chosen(&all[5..], true), [""; 0]);
-    assert_eq!(places(None, true), [Place::Anywhere]);
+    assert_eq!(places(None, &[], true), [Place::Anywhere]);
+}
+
+#[test]
+fn a_node_with_another_registry_is_in_the_sample() {
+    let all = ["a", "b", "c", "d"].map(node);
+    let mut registries = ["a", "b", "c", "d"].map(testing::pod);
+    registries[3]["status"]["containerStatuses"][0]["imageID"] = "registry.example/kitbag-registry@sha256:bb".into();
+    let Place::Node(second) = &places(Some(&nodes(&all)), &pods(&registries), false)[1] else { panic!("no node") };
+    assert_eq!(second, "d");
+}
+
+#[test]
+fn a_generation_may_be_on_its_way() {
+    let missing = || Outcome::NotPulled { node: "a".to_owned(), fault: Fault::Missing, words: "not found".to_owned() };
+    let rolling = with(daemonset(3), "/status/updatedNumberScheduled", 1.into());
+    let texts = [daemonset(3), rolling].map(|it| {
+        let facts = Facts { daemonset: Fetched::Got(made(it)), ..nothing() };
+        told(&judge(&[missing()], &found(), &facts, 0))
+    });
+    insta::assert_snapshot!(texts.concat(), @r"
+    FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
+                             kubectl kitbag install --image registry.example/kitbag-registry:1
+    FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
+                             # another one is on its way to the nodes:
+                             kubectl rollout status daemonset/registry -n kitbag
+    ");
 }
 
 /// A pod on `node1` whose container is in this state.
@@ -73,8 +100,8 @@ fn a_pod_says_what_became_of_the_pull() {
 #[test]
 fn pulls_that_fare_alike_are_told_together() {
     let done = |node: &str, skew| Outcome::Done { node: node.to_owned(), skew };
-    insta::assert_snapshot!(told(&judge(&[done("b", 0), done("a", -1)], &found(), 7)), @"ok       pull          nodes `a`, `b` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`; 7 nodes not tried (--all-nodes)");
-    insta::assert_snapshot!(told(&judge(&[done("a", -90)], &found(), 0)), @r"
+    insta::assert_snapshot!(told(&judge(&[done("b", 0), done("a", -1)], &found(), &nothing(), 7)), @"ok       pull          nodes `a`, `b` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`; 7 nodes not tried (--all-nodes)");
+    insta::assert_snapshot!(told(&judge(&[done("a", -90)], &found(), &nothing(), 0)), @r"
     ok       pull          node `a` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`
     warning  clock         node `a` has a clock that is at least 90 s behind the API server's
                              # on that node:
@@ -85,11 +112,11 @@ fn pulls_that_fare_alike_are_told_together() {
         fault: Fault::Unreachable,
         words: "connect: connection refused".to_owned(),
     };
-    insta::assert_snapshot!(told(&judge(&[done("a", 0), refused("b"), refused("c")], &found(), 0)), @r"
+    insta::assert_snapshot!(told(&judge(&[done("a", 0), refused("b"), refused("c")], &found(), &nothing(), 0)), @r"
     ok       pull          node `a` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`
     FAILURE  pull          on nodes `b`, `c`: nothing answers at `127.0.0.1:5050`, where the node's own registry should be
                              kubectl get pods -n kitbag -o wide
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     ");
 }
 
@@ -110,11 +137,11 @@ fn every_fault_of_a_pull_has_its_own_fix() {
     ];
     let texts = faults.map(|(fault, discovered)| {
         let outcome = Outcome::NotPulled { node: "a".to_owned(), fault, words: "the node's words".to_owned() };
-        told(&judge(&[outcome], &discovered, 0))
+        told(&judge(&[outcome], &discovered, &nothing(), 0))
     });
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  pull          on node `a`: the node cannot pull from `127.0.0.1:5050`: the node's words
                              kubectl get pods -n kitbag -o wide
     FAILURE  pull          on node `a`: the node's disk is full
@@ -148,7 +175,7 @@ fn a_pull_that_was_not_tried_is_a_failure_too() {
             words: "pods \"x\" is forbidden: exceeded quota".to_owned(),
         },
     ];
-    insta::assert_snapshot!(told(&judge(&outcomes, &found(), 0)), @r#"
+    insta::assert_snapshot!(told(&judge(&outcomes, &found(), &nothing(), 0)), @r#"
     FAILURE  pull          on node `a`: the image was pulled and does not run: exit code 128, exec format error
                              kubectl get nodes -o wide
     FAILURE  pull          nothing has come of the pull: 0/1 nodes are available

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 
 use crate::doctor::finding::{Check, Finding, alike, named};
-use crate::doctor::fix;
+use crate::doctor::fix::Installed;
 use crate::wait::Fault;
 
 /// What is wrong with a pod: of the same kind on several nodes, it is said once.
@@ -14,13 +14,9 @@ struct Trouble {
 }
 
 /// A finding for each kind of trouble.
-pub(super) fn judge(pods: &[Pod], nodes: &[Node]) -> Vec<Finding> {
-    // A node that is off says nothing of its pods: that is told with the nodes.
-    let off = |pod: &&Pod| {
-        nodes.iter().any(|it| node(pod) == Some(crate::doctor::nodes::name(it)) && !crate::doctor::nodes::is_ready(it))
-    };
-    let troubled =
-        pods.iter().filter(|pod| !off(pod)).filter_map(|pod| Some((trouble(pod)?, node(pod).unwrap_or("?"))));
+pub(super) fn judge(pods: &[Pod], nodes: &[Node], installed: &Installed<'_>) -> Vec<Finding> {
+    let on = pods.iter().filter(|pod| !is_off(pod, nodes));
+    let troubled = on.filter_map(|pod| Some((trouble(pod, installed)?, node(pod).unwrap_or("?"))));
     alike(troubled)
         .into_iter()
         .map(|(Trouble { text, fix }, nodes)| {
@@ -29,8 +25,13 @@ pub(super) fn judge(pods: &[Pod], nodes: &[Node]) -> Vec<Finding> {
         .collect()
 }
 
+/// Whether its node is not ready: such a node says nothing of its pods, and that is told with the nodes.
+pub(super) fn is_off(pod: &Pod, nodes: &[Node]) -> bool {
+    nodes.iter().any(|it| node(pod) == Some(crate::doctor::nodes::name(it)) && !crate::doctor::nodes::is_ready(it))
+}
+
 /// The node that it is on, or meant for: the DaemonSet's controller says so by an affinity.
-pub(super) fn node(pod: &Pod) -> Option<&str> {
+pub(in crate::doctor) fn node(pod: &Pod) -> Option<&str> {
     let spec = pod.spec.as_ref()?;
     let meant = || {
         let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
@@ -41,28 +42,32 @@ pub(super) fn node(pod: &Pod) -> Option<&str> {
     spec.node_name.as_deref().filter(|name| !name.is_empty()).or_else(|| meant().map(String::as_str))
 }
 
-pub(super) fn is_ready(pod: &Pod) -> bool {
+pub(in crate::doctor) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
-/// The digest of the image that runs.
-pub(super) fn digest(pod: &Pod) -> Option<&str> {
-    let id = status(pod)?.image_id.as_str();
-    Some(id.rsplit_once('@').map_or(id, |(_, digest)| digest)).filter(|digest| !digest.is_empty())
+/// The image that runs: a reference by digest where it was pulled, or a digest alone where it was loaded.
+pub(in crate::doctor) fn image_id(pod: &Pod) -> Option<&str> {
+    Some(status(pod)?.image_id.as_str()).filter(|id| !id.is_empty())
+}
+
+/// The digest in it.
+pub(super) fn digest(image_id: &str) -> &str {
+    image_id.rsplit_once('@').map_or(image_id, |(_, digest)| digest)
 }
 
 fn status(pod: &Pod) -> Option<&ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.first()
 }
 
-fn trouble(pod: &Pod) -> Option<Trouble> {
+fn trouble(pod: &Pod, installed: &Installed<'_>) -> Option<Trouble> {
     // One that goes has had its successor.
     if is_ready(pod) || pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
-    let Some(status) = status(pod) else { return unscheduled(pod) };
+    let Some(status) = status(pod) else { return unscheduled(pod, installed) };
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
     let (reason, message) = waiting
@@ -70,25 +75,25 @@ fn trouble(pod: &Pod) -> Option<Trouble> {
         .unwrap_or_default();
     match reason {
         "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "RegistryUnavailable" => {
-            Some(not_pulled(&status.image, reason, message))
+            Some(not_pulled(&status.image, reason, message, installed))
         }
         _ if reason == "CrashLoopBackOff" || status.restart_count > 0 || ended(status).is_some() => {
-            Some(crashed(name, status))
+            Some(crashed(name, status, installed))
         }
         "" if waiting.is_none() => Some(Trouble {
             text: "the registry runs and is not ready".to_owned(),
-            fix: format!("kubectl logs -n kitbag {name}"),
+            fix: format!("kubectl logs {} {name}", installed.scope()),
         }),
         // On its way.
         "" | "ContainerCreating" | "PodInitializing" => None,
         _ => Some(Trouble {
             text: format!("the registry's container cannot be made ({reason}): {message}"),
-            fix: format!("kubectl describe pod -n kitbag {name}"),
+            fix: format!("kubectl describe pod {} {name}", installed.scope()),
         }),
     }
 }
 
-fn not_pulled(image: &str, reason: &str, message: &str) -> Trouble {
+fn not_pulled(image: &str, reason: &str, message: &str, installed: &Installed<'_>) -> Trouble {
     let fault = Fault::new(reason, message);
     let why = match fault {
         Fault::Missing => "there is no such image".to_owned(),
@@ -105,8 +110,8 @@ fn not_pulled(image: &str, reason: &str, message: &str) -> Trouble {
             "# on that node, with the archive of the image:\nctr -n k8s.io images import kitbag.tar".to_owned()
         }
         Fault::Full => "kubectl describe nodes".to_owned(),
-        Fault::Denied => format!("{} --pull-secret NAME", fix::install(Some(image))),
-        _ => fix::install(None),
+        Fault::Denied => installed.install_with_secret(),
+        _ => installed.install_other(image),
     };
     Trouble { text: format!("the registry's image `{image}` cannot be pulled: {why}"), fix }
 }
@@ -118,16 +123,16 @@ fn ended(status: &ContainerStatus) -> Option<(i32, &str)> {
     Some((ended.exit_code, ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or_default()))
 }
 
-fn crashed(name: &str, status: &ContainerStatus) -> Trouble {
+fn crashed(name: &str, status: &ContainerStatus, installed: &Installed<'_>) -> Trouble {
     let (code, words) = ended(status).unwrap_or_default();
-    let image = Some(status.image.as_str());
     let last = words.trim().lines().last().unwrap_or_default();
     let last = last.strip_prefix("error: ").unwrap_or(last);
     let last = if last.is_empty() { String::new() } else { format!(": {last}") };
     if words.contains("Address already in use") {
         let fix = format!(
-            "# on that node, to see which:\nss -ltnp 'sport = :5050'\n# or, to take another port:\n{} --port 5051",
-            fix::install(image)
+            "# on that node, to see which:\nss -ltnp 'sport = :{}'\n# or, to take another port:\n{}",
+            installed.port,
+            installed.install_elsewhere()
         );
         return Trouble { text: format!("another program of the node has the registry's port{last}"), fix };
     }
@@ -135,25 +140,25 @@ fn crashed(name: &str, status: &ContainerStatus) -> Trouble {
         let fix = "# program and store have to be of the same release, as they are in the image of one:\n".to_owned();
         return Trouble {
             text: format!("the registry cannot read its store, which is of another format{last}"),
-            fix: fix + &fix::install(None),
+            fix: fix + &installed.install_other(&status.image),
         };
     }
     Trouble {
         text: format!("the registry ends again and again, exit code {code}{last}"),
-        fix: format!("kubectl logs -n kitbag {name} --previous"),
+        fix: format!("kubectl logs {} {name} --previous", installed.scope()),
     }
 }
 
-fn unscheduled(pod: &Pod) -> Option<Trouble> {
+fn unscheduled(pod: &Pod, installed: &Installed<'_>) -> Option<Trouble> {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let refused = conditions.into_iter().find(|it| it.type_ == "PodScheduled" && it.status == "False")?;
     let message = refused.message.as_deref().unwrap_or("no reason is given");
     let fix = if message.contains("free ports") {
         "# the DaemonSet must not declare `ports`: under hostNetwork two versions cannot share a declared one\n"
             .to_owned()
-            + &fix::install(None)
+            + &installed.install()
     } else {
-        format!("kubectl describe pod -n kitbag {}", pod.metadata.name.as_deref().unwrap_or_default())
+        format!("kubectl describe pod {} {}", installed.scope(), pod.metadata.name.as_deref().unwrap_or_default())
     };
     Some(Trouble { text: format!("the registry's pod finds no place: {message}"), fix })
 }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::doctor::testing::{daemonset, found, made, node, nodes, pod, pod_that, pods, told, with};
+use crate::doctor::testing::{daemonset, found, made, node, nodes, nothing, pod, pod_that, pods, told, with};
 
 fn facts(daemonset: Value, all: &[Value]) -> Facts {
     let names = ["a", "b", "c"].map(node);
@@ -9,12 +9,12 @@ fn facts(daemonset: Value, all: &[Value]) -> Facts {
         daemonset: Fetched::Got(made(daemonset)),
         pods: Fetched::Got(pods(all)),
         nodes: Fetched::Got(nodes(&names)),
-        ..Facts::default()
+        ..nothing()
     }
 }
 
 fn judged(facts: &Facts) -> String {
-    told(&judge(facts, Some(&found())))
+    told(&judge(facts, &Installed::of(facts), Some(&found())))
 }
 
 /// Two pods as they should be, and a third.
@@ -40,22 +40,22 @@ fn every_node_has_its_registry() {
 
 #[test]
 fn there_may_be_none_or_none_to_be_seen() {
-    let absent = Facts { daemonset: Fetched::Absent, ..Facts::default() };
+    let absent = Facts { daemonset: Fetched::Absent, ..nothing() };
     let central = Discovered { registry: "registry.example".to_owned(), per_node: false, ..found() };
     let texts = [
         judged(&absent),
-        told(&judge(&absent, None)),
-        told(&judge(&absent, Some(&central))),
-        judged(&Facts::default()),
+        told(&judge(&absent, &Installed::of(&absent), None)),
+        told(&judge(&absent, &Installed::of(&absent), Some(&central))),
+        judged(&nothing()),
         judged(&Facts { pods: Fetched::Forbidden, ..facts(daemonset(3), &[]) }),
     ];
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  registry      there is no DaemonSet `registry` in namespace `kitbag`
                              # for the platform team:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  registry      there is no DaemonSet `registry` in namespace `kitbag`
                              # for the platform team:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     skipped  registry      nodes pull from `registry.example`, which is not on the nodes: the pull tells whether it answers
     skipped  registry      only who may get DaemonSets in namespace `kitbag` can look at that
     skipped  registry      only who may list pods in namespace `kitbag` can look at that
@@ -78,18 +78,18 @@ fn an_image_that_cannot_be_pulled_is_told_by_its_cause() {
     let texts = images.map(|(reason, message)| third(pod_that("c", waiting(reason, message))));
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: there is no such image
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: its registry cannot be reached from the node
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: its registry wants a secret
-                             kubectl kitbag install --image registry.example/kitbag-registry:1 --catalog catalog.json --pull-secret NAME
+                             kubectl kitbag install --image registry.example/kitbag-registry:1 --pull-secret NAME
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: it is not on the node, and must not be pulled
                              # on that node, with the archive of the image:
                              ctr -n k8s.io images import kitbag.tar
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: that is no reference of an image
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: something else
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     ");
 }
 
@@ -106,10 +106,10 @@ fn a_registry_that_crashes_is_told_by_its_last_words() {
                              # on that node, to see which:
                              ss -ltnp 'sport = :5050'
                              # or, to take another port:
-                             kubectl kitbag install --image registry.example/kitbag-registry:1 --catalog catalog.json --port 5051
+                             kubectl kitbag install --image registry.example/kitbag-registry:1 --port 5051
     FAILURE  registry      on node `c`: the registry cannot read its store, which is of another format: the index has artifact type `application/x.v2`, not `application/x.v1`
                              # program and store have to be of the same release, as they are in the image of one:
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image IMAGE
     FAILURE  registry      on node `c`: the registry ends again and again, exit code 1: something that nobody has seen before
                              kubectl logs -n kitbag registry-c --previous
     FAILURE  registry      on node `c`: the registry ends again and again, exit code 1
@@ -148,7 +148,7 @@ fn other_states_of_a_pod() {
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  registry      on node `c`: the registry's pod finds no place: 0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.
                              # the DaemonSet must not declare `ports`: under hostNetwork two versions cannot share a declared one
-                             kubectl kitbag install --image REFERENCE --catalog catalog.json
+                             kubectl kitbag install --image registry.example/kitbag-registry:1
     FAILURE  registry      on node `c`: the registry's pod finds no place: 0/3 nodes are available: 1 Insufficient memory.
                              kubectl describe pod -n kitbag registry-c
     FAILURE  registry      on node `c`: the registry runs and is not ready
@@ -186,11 +186,13 @@ fn nodes_without_a_registry_are_told_with_the_reason() {
     facts.daemonset = Fetched::Got(made(narrow));
     insta::assert_snapshot!(judged(&facts), @r"
     FAILURE  registry      node `gpu` has no registry: the DaemonSet does not tolerate the taint `dedicated=gpu:NoSchedule`
-                             kubectl kitbag install --image registry.example/kitbag-registry:1 --catalog catalog.json
+                             kubectl kitbag install --image registry.example/kitbag-registry:1
     FAILURE  registry      node `cordoned` has no registry: its pod is not there
-                             kubectl kitbag install --image registry.example/kitbag-registry:1 --catalog catalog.json
+                             # the cluster's controllers make it: do they run, and what do they say?
+                             kubectl describe daemonset registry -n kitbag
+                             kubectl get pods -n kube-system
     FAILURE  registry      node `bare` has no registry: the DaemonSet wants the label `kubernetes.io/os=linux`
-                             kubectl kitbag install --image registry.example/kitbag-registry:1 --catalog catalog.json
+                             kubectl label node bare kubernetes.io/os=linux --overwrite
     ");
 }
 
@@ -248,7 +250,7 @@ fn pods_that_are_refused_are_told_by_who_refuses_them() {
                              kubectl label namespace kitbag pod-security.kubernetes.io/enforce=privileged --overwrite
                              kubectl rollout restart daemonset/registry -n kitbag
     FAILURE  registry      the cluster lets pods of priority `system-node-critical` be only where a quota names that priority
-                             echo '{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "kitbag", "namespace": "kitbag"}, "spec": {"hard": {"pods": "1000"}, "scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["system-node-critical"]}]}}}' | kubectl apply -f -
+                             echo '{"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"kitbag","namespace":"kitbag"},"spec":{"hard":{"pods":"1000"},"scopeSelector":{"matchExpressions":[{"operator":"In","scopeName":"PriorityClass","values":["system-node-critical"]}]}}}' | kubectl apply -f -
     FAILURE  registry      a quota of namespace `kitbag` refuses the registry's pods: Error creating: pods "registry-x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=0, limited: pods=0
                              kubectl describe resourcequota -n kitbag
     FAILURE  registry      the registry's pods are refused: Error creating: admission webhook "guard.example" denied the request: no
@@ -262,7 +264,47 @@ fn registries_of_different_images_are_told() {
         with(pod("c"), "/status/containerStatuses/0/imageID", "registry.example/kitbag-registry@sha256:bb".into());
     insta::assert_snapshot!(judged(&facts(daemonset(3), &[pod("a"), pod("b"), other])), @r"
     warning  registry      registries differ, and so may what they serve: nodes `a`, `b` with sha256:aa; node `c` with sha256:bb
-                             kubectl rollout restart daemonset/registry -n kitbag
-                             kubectl rollout status daemonset/registry -n kitbag
+                             # a tag may mean another image on each node, a digest means one:
+                             kubectl kitbag install --image registry.example/kitbag-registry@sha256:aa
     ");
+}
+
+#[test]
+fn what_was_loaded_on_nodes_has_no_reference_by_digest() {
+    let loaded = |node: &str, id: &str| with(pod(node), "/status/containerStatuses/0/imageID", id.into());
+    let all = [loaded("a", "sha256:aa"), loaded("b", "sha256:aa"), loaded("c", "sha256:bb")];
+    insta::assert_snapshot!(judged(&facts(daemonset(3), &all)), @r"
+    warning  registry      registries differ, and so may what they serve: nodes `a`, `b` with sha256:aa; node `c` with sha256:bb
+                             # on each node, the same archive of the image:
+                             ctr -n k8s.io images import kitbag.tar
+                             # and then:
+                             kubectl rollout restart daemonset/registry -n kitbag
+    ");
+}
+
+#[test]
+fn a_node_that_is_off_does_not_stop_a_rollout_for_ever() {
+    let mut facts = facts(with(daemonset(3), "/status/numberReady", 2.into()), &["a", "b", "c"].map(pod));
+    let off = with(node("c"), "/status/conditions/0/status", "Unknown".into());
+    facts.nodes = Fetched::Got(nodes(&[node("a"), node("b"), off]));
+    insta::assert_snapshot!(judged(&facts), @"ok       registry      DaemonSet `registry` is ready on 2 nodes: `registry.example/kitbag-registry:1`");
+}
+
+#[test]
+fn registries_may_listen_elsewhere_than_nodes_are_told() {
+    let elsewhere = with(daemonset(3), "/spec/template/spec/containers/0/env/0/value", "127.0.0.1:5051".into());
+    insta::assert_snapshot!(judged(&facts(elsewhere, &["a", "b", "c"].map(pod))), @r"
+    FAILURE  registry      the registries listen on `127.0.0.1:5051`, and the ConfigMap sends nodes to `127.0.0.1:5050`
+                             kubectl kitbag install --image registry.example/kitbag-registry:1 --port 5051
+    ");
+}
+
+#[test]
+fn an_affinity_of_others_is_taken_away_by_who_put_it_there() {
+    let mut kept_off = daemonset(2);
+    kept_off["spec"]["template"]["spec"]["affinity"] = json!({ "nodeAffinity": {} });
+    insta::assert_snapshot!(judged(&facts(kept_off, &["a", "b"].map(pod))), @r#"
+    FAILURE  registry      node `c` has no registry: the DaemonSet has an affinity, which no registry needs
+                             kubectl patch daemonset registry -n kitbag --type=json --patch='[{"op":"remove","path":"/spec/template/spec/affinity"}]'
+    "#);
 }

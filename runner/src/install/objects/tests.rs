@@ -35,7 +35,9 @@ fn what_is_said_of_a_cluster_is_where_it_belongs() {
     let [.., discovery] = objects.then();
     assert_eq!(discovery.body["data"]["registry"], "127.0.0.1:5060");
     assert_eq!(discovery.body["data"]["generation"], "5c729eb85204");
-    assert_eq!(discovery.body["metadata"]["annotations"][INSTALLED_IN], "tools");
+    let remembered = &discovery.body["metadata"]["annotations"];
+    assert_eq!(remembered[INSTALLED_IN], "tools");
+    assert_eq!(remembered[INSTALLED_IMAGE], "registry.example/kitbag-registry@sha256:1");
     assert!(objects.all().all(|object| object.body["metadata"]["labels"][MANAGED_BY] == FIELD_MANAGER));
 }
 
