@@ -90,6 +90,11 @@ pub enum Refusal {
     },
     /// The server has no ephemeral containers.
     TooOld,
+    /// No WebSocket gets through, which every session is.
+    NoUpgrade {
+        /// How it shows.
+        message: String,
+    },
     /// Anything else.
     Other {
         /// HTTP status.
@@ -114,6 +119,8 @@ impl Refusal {
             404 if message.starts_with("pods \"") => Self::NoPod { message },
             404 if asked.resource == "pods/ephemeralcontainers" => Self::TooOld,
             422 => Self::Invalid { message },
+            // Its own words for a session that was not asked for as one.
+            400 if message.contains("Upgrade request required") => Self::NoUpgrade { message },
             code => Self::Other { code, message },
         }
     }
@@ -127,7 +134,7 @@ impl Refusal {
             | Self::NoDryRun { .. }
             | Self::Invalid { .. } => Kind::Policy,
             Self::NoPod { .. } => Kind::NotFound,
-            Self::TooOld | Self::WebhookDown { .. } | Self::Other { .. } => Kind::Cluster,
+            Self::TooOld | Self::NoUpgrade { .. } | Self::WebhookDown { .. } | Self::Other { .. } => Kind::Cluster,
         }
     }
 
@@ -152,7 +159,11 @@ impl Refusal {
                 "the tools ask for {reasons}; fewer tools may ask for less. The level is the label `pod-security.kubernetes.io/enforce` of the namespace"
             )),
             Self::Unauthorized { .. } => Some("log in to the cluster again".to_owned()),
-            Self::TooOld => Some("ephemeral containers came with Kubernetes 1.25".to_owned()),
+            Self::TooOld => Some("upgrade the cluster: ephemeral containers came with Kubernetes 1.25".to_owned()),
+            Self::NoUpgrade { .. } => Some(
+                "the proxy has to pass WebSockets on, or is gone around with $NO_PROXY; `kubectl kitbag doctor` checks it"
+                    .to_owned(),
+            ),
             Self::Quota { namespace, .. } => {
                 Some(format!("`kubectl describe resourcequota,limitrange -n {namespace}` shows what is left"))
             }
@@ -181,6 +192,7 @@ pub fn best(refusals: Vec<Refusal>) -> Option<Refusal> {
 pub(crate) fn explain(error: &kube::Error, asked: Asked<'_>) -> Error {
     match error {
         kube::Error::Api(status) => Refusal::new(status, asked).into(),
+        kube::Error::UpgradeConnection(error) => Refusal::NoUpgrade { message: error.to_string() }.into(),
         error => Error::Unreachable(root_cause(error)),
     }
 }
@@ -235,6 +247,10 @@ impl fmt::Display for Refusal {
             Self::Invalid { message } => write!(f, "the cluster takes the debug container for invalid: {message}"),
             Self::Unauthorized { message } => write!(f, "the cluster does not know who asks: {message}"),
             Self::TooOld => f.write_str("the cluster has no ephemeral containers"),
+            Self::NoUpgrade { message } => write!(
+                f,
+                "no WebSocket gets through: a proxy between this machine and the API server takes away the headers `Connection` and `Upgrade` ({message})"
+            ),
             Self::Other { code, message } => write!(f, "the cluster refuses with status {code}: {message}"),
         }
     }

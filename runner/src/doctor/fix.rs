@@ -54,6 +54,11 @@ impl<'a> Installed<'a> {
         self.upgrade("--reuse-values").unwrap_or_else(|| self.with(self.image.or(self.proven), self.port))
     }
 
+    /// Installs the image before this one.
+    pub(super) fn install_before(&self) -> String {
+        self.install_other(self.image.unwrap_or_default())
+    }
+
     /// Installs the last image that is known to have worked, where this one does not.
     pub(super) fn install_other(&self, than: &str) -> String {
         match self.release {

@@ -70,10 +70,19 @@ pub(super) fn pod_security(namespace: &Fetched<Namespace>, who: &Who, needs: &BT
     if lost.is_empty() {
         return Finding::ok(Check::PodSecurity, text);
     }
-    Finding::warning(Check::PodSecurity, text).fix(format!(
-        "kubectl kitbag needs {}\n# where these matter more than the level, a copy of the pod in a namespace of another level can be debugged",
+    let let_in = |tool: &String| {
+        needs.iter().any(|(name, needs)| {
+            name.as_str() == tool && needs.required.iter().all(|need| in_baseline(*need) != REFUSED)
+        })
+    };
+    let wider = if level == "restricted" && lost.iter().any(let_in) { "baseline" } else { "privileged" };
+    let fix = format!(
+        "kubectl kitbag needs {}\n\
+         # where these matter more than the level, it is for the platform team to widen it; or debug a copy of the pod in another namespace\n\
+         kubectl label namespace {name} {ENFORCE}={wider} --overwrite",
         lost.join(" ")
-    ))
+    );
+    Finding::warning(Check::PodSecurity, text).fix(fix)
 }
 
 fn tools(needs: &BTreeMap<Name, Needs>, is_meant: impl Fn(&Needs) -> bool) -> Vec<String> {

@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::finding::{Check, Finding, alike, counted, named};
 use super::fix::Installed;
 use super::nodes;
-use super::registry::{self, pods};
+use super::registry::{self, Course, pods};
 use crate::wait::{Fault, words};
 
 pub use job::{Run, job};
@@ -159,7 +159,7 @@ fn skew(pod: &Pod, finished: Option<Timestamp>) -> i64 {
 #[must_use]
 pub fn judge(outcomes: &[Outcome], discovered: &Discovered, facts: &Facts, left_out: usize) -> Vec<Finding> {
     let installed = Installed::of(facts);
-    let rolling = facts.daemonset.got().is_some_and(registry::is_rolling);
+    let course = registry::course(facts, &installed);
     let image = discovered.image.as_deref().unwrap_or_default();
     let mut findings = Vec::new();
     let mut done: Vec<&str> = Vec::new();
@@ -174,7 +174,7 @@ pub fn judge(outcomes: &[Outcome], discovered: &Discovered, facts: &Facts, left_
                 }
             }
             Outcome::NotPulled { node, fault, words } => {
-                faults.push((not_pulled(*fault, words, discovered, &installed, rolling), Some(node)));
+                faults.push((not_pulled(*fault, words, discovered, &installed, course), Some(node)));
             }
             Outcome::NotRun { node, words } => {
                 let fix = "kubectl get nodes -o wide".to_owned();
@@ -227,7 +227,7 @@ fn not_pulled(
     words: &str,
     discovered: &Discovered,
     installed: &Installed<'_>,
-    rolling: bool,
+    course: Course,
 ) -> (String, String) {
     let Discovered { registry, per_node, generation, .. } = discovered;
     let scope = installed.scope();
@@ -251,13 +251,13 @@ fn not_pulled(
             format!(
                 "`{registry}` does not have generation {generation}, of which the ConfigMap speaks; or another program answers there"
             ),
-            if rolling {
-                format!(
+            match course {
+                Course::Rests => installed.install(),
+                Course::Goes => format!(
                     "# another one is on its way to the nodes:\nkubectl rollout status daemonset/{} {scope}",
                     registry::NAME
-                )
-            } else {
-                installed.install()
+                ),
+                Course::Stuck => installed.install_before(),
             },
         ),
         (Fault::Untrusted, _) => (
@@ -283,11 +283,28 @@ fn not_pulled(
             "the image is not there for the node's architecture".to_owned(),
             "kubectl get nodes -L kubernetes.io/arch".to_owned(),
         ),
+        (Fault::Unknown, _) if is_forged(words) => (
+            format!(
+                "what answers at `{registry}` is not this cluster's registry: it serves something else under the digest that is asked for, which the node refuses"
+            ),
+            if *per_node {
+                format!("# on that node, to see who listens there:\nss -ltnp 'sport = :{}'\n{pods}", installed.port)
+            } else {
+                format!("# see who answers there:\ncurl -sS https://{registry}/v2/")
+            },
+        ),
         (Fault::Name | Fault::Never | Fault::Unknown, _) => {
             (format!("the node cannot pull from `{registry}`: {words}"), pods)
         }
     };
     (text, fix)
+}
+
+/// What containerd and CRI-O say when the bytes are not those of the digest.
+fn is_forged(words: &str) -> bool {
+    ["unexpected commit digest", "unexpected digest", "does not match the digest", "digest mismatch"]
+        .iter()
+        .any(|it| words.contains(it))
 }
 
 #[cfg(test)]

@@ -152,11 +152,35 @@ fn rollout(daemonset: &DaemonSet, off: i32, installed: &Installed<'_>) -> Option
     })
 }
 
-/// Whether nodes are on their way from one image to another.
-pub(super) fn is_rolling(daemonset: &DaemonSet) -> bool {
+/// Where nodes are between one image and the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// All of them have what the DaemonSet says.
+    Rests,
+    /// They are on their way.
+    Goes,
+    /// They would be, if the pods started.
+    Stuck,
+}
+
+/// How far a rollout is.
+pub(super) fn course(facts: &Facts, installed: &Installed<'_>) -> Course {
+    let Some(daemonset) = facts.daemonset.got() else { return Course::Rests };
     let status = daemonset.status.clone().unwrap_or_default();
-    status.observed_generation < daemonset.metadata.generation
-        || status.updated_number_scheduled.unwrap_or_default() < status.desired_number_scheduled
+    let is_seen = status.observed_generation >= daemonset.metadata.generation;
+    let (pods, nodes) = (facts.pods.got(), facts.nodes.got());
+    let troubled = pods::judge(
+        pods.map(Vec::as_slice).unwrap_or_default(),
+        nodes.map(Vec::as_slice).unwrap_or_default(),
+        installed,
+    );
+    if is_seen && status.updated_number_scheduled.unwrap_or_default() >= status.desired_number_scheduled {
+        Course::Rests
+    } else if troubled.is_empty() {
+        Course::Goes
+    } else {
+        Course::Stuck
+    }
 }
 
 /// Nodes that have no pod, and why.
@@ -195,8 +219,9 @@ enum Why {
 impl Why {
     fn fix(&self, names: &[&str], installed: &Installed<'_>) -> String {
         match self {
+            // A controller makes the label anew from the older one.
             Self::Label(key, value) if (key.as_str(), value.as_str()) == WANTED => {
-                format!("kubectl label node {} {key}={value} --overwrite", names.join(" "))
+                format!("kubectl label node {} {key}={value} beta.{key}={value} --overwrite", names.join(" "))
             }
             Self::Taint(_) | Self::Label(..) => installed.install(),
             // What others have added, `install` leaves as it is.

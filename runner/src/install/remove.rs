@@ -77,7 +77,8 @@ where
 {
     let list = Api::<K>::namespaced(client.clone(), namespace).list_metadata(&ListParams::default()).await?;
     let is_ours = |labels: &std::collections::BTreeMap<String, String>| {
-        labels.get("app.kubernetes.io/name").is_some_and(|name| name == "kitbag")
+        // What a doctor was about to clean up goes with it.
+        labels.get("app.kubernetes.io/name").is_some_and(|name| matches!(name.as_str(), "kitbag" | "kitbag-doctor"))
     };
     let foreign = list.items.iter().filter(|item| {
         let name = item.name_any();

@@ -131,6 +131,7 @@ fn everything_else_is_said_in_the_servers_words() {
         text(422, r#"Pod "shop" is invalid: spec.ephemeralContainers[0].targetContainerName: Not found: "nope""#),
         text(401, "Unauthorized"),
         text(404, "the server could not find the requested resource"),
+        text(400, "Upgrade request required"),
         text(500, "etcdserver: request timed out"),
     ];
     insta::assert_snapshot!(texts.join("\n\n"), @r#"
@@ -171,7 +172,11 @@ fn everything_else_is_said_in_the_servers_words() {
     exit code: 77
 
     the cluster has no ephemeral containers
-    hint: ephemeral containers came with Kubernetes 1.25
+    hint: upgrade the cluster: ephemeral containers came with Kubernetes 1.25
+    exit code: 69
+
+    no WebSocket gets through: a proxy between this machine and the API server takes away the headers `Connection` and `Upgrade` (Upgrade request required)
+    hint: the proxy has to pass WebSockets on, or is gone around with $NO_PROXY; `kubectl kitbag doctor` checks it
     exit code: 69
 
     the cluster refuses with status 500: etcdserver: request timed out

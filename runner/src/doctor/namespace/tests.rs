@@ -25,14 +25,16 @@ fn a_level_is_told_by_what_it_means_for_tools() {
                            busybox (ping): works where the runtime gives NET_RAW by default, or has ping sockets for everybody
                            tcpdump (raw-socket): works where the runtime gives NET_RAW by default (containerd does, CRI-O does not)
                              kubectl kitbag needs nsenter
-                             # where these matter more than the level, a copy of the pod in a namespace of another level can be debugged
+                             # where these matter more than the level, it is for the platform team to widen it; or debug a copy of the pod in another namespace
+                             kubectl label namespace web pod-security.kubernetes.io/enforce=privileged --overwrite
     warning  pod-security  namespace `web` enforces `restricted`:
                            nsenter, tcpdump cannot be used there
                            busybox can do less
                            busybox (target-read), strace (target-attach): the container runs as the target's user; not for a target that hides itself
                            busybox (ping): works where the runtime has ping sockets for everybody
                              kubectl kitbag needs nsenter tcpdump
-                             # where these matter more than the level, a copy of the pod in a namespace of another level can be debugged
+                             # where these matter more than the level, it is for the platform team to widen it; or debug a copy of the pod in another namespace
+                             kubectl label namespace web pod-security.kubernetes.io/enforce=baseline --overwrite
     FAILURE  pod-security  namespace `web` enforces `strict`, which is no level: the API server takes it for `restricted`
                              kubectl label namespace web pod-security.kubernetes.io/enforce=baseline --overwrite
     ");

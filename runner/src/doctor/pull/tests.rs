@@ -37,8 +37,11 @@ fn a_node_with_another_registry_is_in_the_sample() {
 fn a_generation_may_be_on_its_way() {
     let missing = || Outcome::NotPulled { node: "a".to_owned(), fault: Fault::Missing, words: "not found".to_owned() };
     let rolling = with(daemonset(3), "/status/updatedNumberScheduled", 1.into());
-    let texts = [daemonset(3), rolling].map(|it| {
-        let facts = Facts { daemonset: Fetched::Got(made(it)), ..nothing() };
+    let unpullable = json!({ "waiting": { "reason": "ErrImagePull", "message": "not found" } });
+    let stuck = [testing::pod_that("a", unpullable)];
+    let texts = [(daemonset(3), &[][..]), (rolling.clone(), &[]), (rolling, &stuck)].map(|(it, registries)| {
+        let (daemonset, pods) = (Fetched::Got(made(it)), Fetched::Got(pods(registries)));
+        let facts = Facts { daemonset, pods, ..nothing() };
         told(&judge(&[missing()], &found(), &facts, 0))
     });
     insta::assert_snapshot!(texts.concat(), @r"
@@ -47,6 +50,8 @@ fn a_generation_may_be_on_its_way() {
     FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
                              # another one is on its way to the nodes:
                              kubectl rollout status daemonset/registry -n kitbag
+    FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
+                             kubectl kitbag install --image IMAGE
     ");
 }
 
@@ -117,6 +122,25 @@ fn pulls_that_fare_alike_are_told_together() {
     FAILURE  pull          on nodes `b`, `c`: nothing answers at `127.0.0.1:5050`, where the node's own registry should be
                              kubectl get pods -n kitbag -o wide
                              kubectl kitbag install --image IMAGE
+    ");
+}
+
+#[test]
+fn who_serves_other_bytes_is_not_the_registry() {
+    let words = "failed commit on ref \"index-sha256:5eed\": unexpected commit digest sha256:00, expected sha256:5eed";
+    let central = Discovered { registry: "registry.example".to_owned(), per_node: false, ..found() };
+    let texts = [found(), central].map(|discovered| {
+        let outcome = Outcome::NotPulled { node: "a".to_owned(), fault: Fault::Unknown, words: words.to_owned() };
+        told(&judge(&[outcome], &discovered, &nothing(), 0))
+    });
+    insta::assert_snapshot!(texts.concat(), @r"
+    FAILURE  pull          on node `a`: what answers at `127.0.0.1:5050` is not this cluster's registry: it serves something else under the digest that is asked for, which the node refuses
+                             # on that node, to see who listens there:
+                             ss -ltnp 'sport = :5050'
+                             kubectl get pods -n kitbag -o wide
+    FAILURE  pull          on node `a`: what answers at `registry.example` is not this cluster's registry: it serves something else under the digest that is asked for, which the node refuses
+                             # see who answers there:
+                             curl -sS https://registry.example/v2/
     ");
 }
 

@@ -1,6 +1,6 @@
 //! What the pods of the registry say of themselves.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Node, Pod};
 
 use crate::doctor::finding::{Check, Finding, alike, named};
 use crate::doctor::fix::Installed;
@@ -116,16 +116,18 @@ fn not_pulled(image: &str, reason: &str, message: &str, installed: &Installed<'_
     Trouble { text: format!("the registry's image `{image}` cannot be pulled: {why}"), fix }
 }
 
-/// How its last run ended, and its last words: the DaemonSet asks the kubelet to keep the end of the log.
-fn ended(status: &ContainerStatus) -> Option<(i32, &str)> {
+/// How its last run ended: the DaemonSet asks the kubelet to keep the end of the log.
+fn ended(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     let state = status.state.as_ref().and_then(|state| state.terminated.as_ref());
-    let ended = state.or_else(|| status.last_state.as_ref()?.terminated.as_ref())?;
-    Some((ended.exit_code, ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or_default()))
+    state.or_else(|| status.last_state.as_ref()?.terminated.as_ref())
 }
 
 fn crashed(name: &str, status: &ContainerStatus, installed: &Installed<'_>) -> Trouble {
-    let (code, words) = ended(status).unwrap_or_default();
-    let last = words.trim().lines().last().unwrap_or_default();
+    let ended = ended(status);
+    let code = ended.map_or(0, |ended| ended.exit_code);
+    let words = ended.and_then(|ended| ended.message.as_deref()).unwrap_or_default();
+    // What it logs are objects; what it ends with is a sentence.
+    let last = words.trim().lines().rfind(|line| !line.starts_with('{')).unwrap_or_default();
     let last = last.strip_prefix("error: ").unwrap_or(last);
     let last = if last.is_empty() { String::new() } else { format!(": {last}") };
     if words.contains("Address already in use") {
@@ -141,6 +143,12 @@ fn crashed(name: &str, status: &ContainerStatus, installed: &Installed<'_>) -> T
         return Trouble {
             text: format!("the registry cannot read its store, which is of another format{last}"),
             fix: fix + &installed.install_other(&status.image),
+        };
+    }
+    if ended.is_some_and(|ended| ended.reason.as_deref() == Some("OOMKilled")) {
+        return Trouble {
+            text: "the registry was killed because it took more memory than its limit".to_owned(),
+            fix: format!("kubectl describe pod {} {name}", installed.scope()),
         };
     }
     Trouble {

@@ -99,6 +99,7 @@ fn a_registry_that_crashes_is_told_by_its_last_words() {
         "error: cannot listen on `127.0.0.1:5050`: Address already in use (os error 98); choose another with `--listen`\n",
         "error: the index has artifact type `application/x.v2`, not `application/x.v1`\n",
         "one line\nerror: something that nobody has seen before\n",
+        "{\"level\":\"INFO\",\"status\":200}\n",
         "",
     ];
     insta::assert_snapshot!(words.map(|words| third(crashed(words))).concat(), @r"
@@ -114,6 +115,19 @@ fn a_registry_that_crashes_is_told_by_its_last_words() {
                              kubectl logs -n kitbag registry-c --previous
     FAILURE  registry      on node `c`: the registry ends again and again, exit code 1
                              kubectl logs -n kitbag registry-c --previous
+    FAILURE  registry      on node `c`: the registry ends again and again, exit code 1
+                             kubectl logs -n kitbag registry-c --previous
+    ");
+}
+
+#[test]
+fn a_registry_without_memory_is_told_so() {
+    let mut pod = crashed("");
+    pod["status"]["containerStatuses"][0]["lastState"] =
+        json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
+    insta::assert_snapshot!(third(pod), @r"
+    FAILURE  registry      on node `c`: the registry was killed because it took more memory than its limit
+                             kubectl describe pod -n kitbag registry-c
     ");
 }
 
@@ -192,7 +206,7 @@ fn nodes_without_a_registry_are_told_with_the_reason() {
                              kubectl describe daemonset registry -n kitbag
                              kubectl get pods -n kube-system
     FAILURE  registry      node `bare` has no registry: the DaemonSet wants the label `kubernetes.io/os=linux`
-                             kubectl label node bare kubernetes.io/os=linux --overwrite
+                             kubectl label node bare kubernetes.io/os=linux beta.kubernetes.io/os=linux --overwrite
     ");
 }
 
