@@ -225,11 +225,11 @@ pub(crate) fn answers() -> bool {
 }
 
 /// A command that prints the numbers of the processes of installed registries.
-fn registries() -> &'static str {
+pub(crate) fn registries() -> &'static str {
     "grep -lsaz '^/usr/bin/kitbag-registry$' /proc/[0-9]*/cmdline | cut -d/ -f3"
 }
 
-fn shell(node: &Node, script: &str) -> String {
+pub(crate) fn shell(node: &Node, script: &str) -> String {
     let mut command = node.command("sh");
     command.args(["-c", script]);
     printed::run(command, b"").expect_code(0).stdout

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod central;
+mod doctor;
 mod helm;
 mod installed;
 mod machines;
@@ -22,6 +23,7 @@ type Test = suite::Test<World>;
 
 fn main() -> ExitCode {
     kitbag_tests::machine::enter();
-    let alone = [machines::ALONE, installed::ALONE, plugin::ALONE, helm::ALONE, central::ALONE].concat();
+    let alone =
+        [machines::ALONE, installed::ALONE, plugin::ALONE, doctor::ALONE, helm::ALONE, central::ALONE].concat();
     suite::run(&[machines::TESTS], &alone, World::start, World::stop)
 }

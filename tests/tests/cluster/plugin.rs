@@ -1,11 +1,6 @@
 //! `kubectl kitbag install`, `uninstall` and `policy`, as a platform team types them.
 
-use std::{
-    fs,
-    net::TcpListener,
-    process::{Command, Stdio},
-    thread,
-};
+use std::{fs, net::TcpListener, path::PathBuf, thread};
 
 use kitbag_tests::{registry::NODE_ADDRESS, server::Server};
 use serde_json::Value;
@@ -18,73 +13,18 @@ use crate::{
 
 /// One after the other: there is one registry on a node.
 pub(crate) const ALONE: &[(&str, Test)] = &[
-    ("doctor names what is missing before install", doctor_before),
     ("install shows what it would do, and does nothing", a_dry_run),
     ("install without permission touches nothing", without_permission),
     ("install with an image that is nowhere", an_image_that_is_nowhere),
     ("install where the port is taken", a_port_that_is_taken),
     ("install, by two people at once", by_two_at_once),
     ("install again changes nothing", again),
-    ("doctor finds all well after install", doctor_after),
-    ("doctor, interrupted, leaves nothing behind", doctor_interrupted),
-    ("a ConfigMap edited to nonsense is named, and mended by install", nonsense),
     ("a session on both nodes after install", |world| session(world, "tcpdump", "tcpdump --version")),
     ("discovery is for everybody, and nothing beside it", discovery_is_for_everybody),
     ("install of another generation in the middle of pulls", another_generation),
     ("the policy lets kitbag's debug containers in, and no others", the_policy),
     ("uninstall leaves nothing", uninstall),
 ];
-
-fn doctor_before(world: &World) {
-    let seen = world.kitbag(&["doctor"]).expect_code(1);
-    for text in ["FAILURE  discovery", "FAILURE  registry", "kubectl kitbag install --image"] {
-        assert!(seen.stdout.contains(text), "no {text}: {}", seen.stdout);
-    }
-}
-
-fn doctor_after(world: &World) {
-    let seen = world.kitbag(&["doctor", "--all-nodes"]).expect_code(0);
-    for node in &world.nodes {
-        let pulled = |line: &str| line.starts_with("ok       pull") && line.contains(&node.name());
-        let together = |line: &str| line.starts_with("ok       pull") && line.contains("2 nodes");
-        assert!(seen.stdout.lines().any(|line| pulled(line) || together(line)), "{}: {}", node.name(), seen.stdout);
-    }
-    assert!(!seen.stdout.contains("FAILURE"), "{}", seen.stdout);
-    assert_eq!(doctors_jobs(world), "");
-    let object: Value = serde_json::from_str(&world.kitbag(&["doctor", "-o", "json"]).expect_code(0).stdout).unwrap();
-    assert_eq!(object["summary"]["failures"], 0, "{object}");
-}
-
-fn doctor_interrupted(world: &World) {
-    let mut command = world.first().kubectl_command();
-    command.args(["kitbag", "doctor", "--all-nodes"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut doctor = command.spawn().unwrap();
-    world.wait("the first Job", || !doctors_jobs(world).is_empty());
-    // It has become kubectl, and then the plugin.
-    let interrupted = Command::new("kill").args(["-INT", &doctor.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    assert_eq!(doctor.wait().unwrap().code(), Some(128 + 2));
-    assert_eq!(doctors_jobs(world), "");
-}
-
-/// The Jobs that doctor has made, in whatever namespace.
-fn doctors_jobs(world: &World) -> String {
-    let all = world.kubectl(&["get", "jobs", "--all-namespaces", "--output", "name"]);
-    all.lines().filter(|name| name.contains("kitbag-doctor")).collect()
-}
-
-fn nonsense(world: &World) {
-    let patch = r#"{"data":{"catalog.json":"{}"}}"#;
-    world.kubectl(&["patch", "configmap", "kitbag", "-n", "kube-public", "--type=merge", "--patch", patch]);
-    let pod = shop(world.first());
-    let seen = world.kitbag(&["debug", &pod, "tcpdump", "--", "tcpdump", "--version"]);
-    assert_ne!(seen.code, Some(0), "{}", seen.stdout);
-    assert!(seen.stderr.contains("catalog.json") && seen.stderr.contains("kube-public/kitbag"), "{}", seen.stderr);
-    let seen = world.kitbag(&["doctor", "--no-pull"]).expect_code(1);
-    assert!(seen.stdout.contains("FAILURE  discovery") && seen.stdout.contains("catalog.json"), "{}", seen.stdout);
-    install(world, &world.few, &[]).expect_code(0);
-    world.kitbag(&["doctor", "--no-pull"]).expect_code(0);
-}
 
 fn a_dry_run(world: &World) {
     let seen = install(world, &world.few, &["--dry-run"]).expect_code(0);
@@ -227,12 +167,18 @@ fn uninstall(world: &World) {
 }
 
 /// `kubectl kitbag install` with this image, and more.
-fn install(world: &World, server: &Server, more: &[&str]) -> Printed {
-    let path = world.scratch("catalogs").join(format!("{}.json", server.generation));
-    fs::write(&path, &server.catalog).unwrap();
+pub(crate) fn install(world: &World, server: &Server, more: &[&str]) -> Printed {
+    let path = catalog(world, server);
     let image = server.image();
     let arguments = ["install", "--image", &image, "--catalog", path.to_str().unwrap()];
     world.kitbag(&[&arguments[..], more].concat())
+}
+
+/// The file with the catalog of the image's store.
+pub(crate) fn catalog(world: &World, server: &Server) -> PathBuf {
+    let path = world.scratch("catalogs").join(format!("{}.json", server.generation));
+    fs::write(&path, &server.catalog).unwrap();
+    path
 }
 
 /// `kubectl debug`, as those do it who do not have the plugin. Nobody waits for the container to start.
@@ -249,7 +195,7 @@ fn configmap(world: &World) -> Option<Value> {
 }
 
 /// Is there nothing of what `install` makes?
-fn nothing_is_there(world: &World) -> bool {
+pub(crate) fn nothing_is_there(world: &World) -> bool {
     let public = ["get", "configmap,role,rolebinding", "-n", "kube-public", "-l", "app.kubernetes.io/name=kitbag"];
     let public = world.kubectl(&[&public[..], &["-o", "name"]].concat());
     public.is_empty() && world.kubectl(&["get", "namespace", "kitbag", "--ignore-not-found"]).is_empty()

@@ -13,12 +13,12 @@ use std::{
 use kitbag_tests::Node;
 
 /// What it changes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Change {
     /// It knows no other protocol than HTTP: `Connection` and `Upgrade` go no further.
     NoUpgrade,
-    /// The API server's clock is ten minutes behind, as far as anybody can see: its answers bear this date.
-    Date(&'static str),
+    /// The API server's clock seems to be another: its answers bear this date.
+    Date(String),
     /// The API server is of a version without ephemeral containers.
     Old,
 }
@@ -44,10 +44,11 @@ impl Proxy {
         let node = Node::open(node.dir()).unwrap();
         // It ends with the process of the tests.
         thread::spawn(move || {
-            let node = Arc::new(node);
+            let shared = Arc::new((node, change));
             for client in listener.incoming().map_while(Result::ok) {
-                let node = Arc::clone(&node);
+                let shared = Arc::clone(&shared);
                 thread::spawn(move || {
+                    let (node, change) = &*shared;
                     let server = node.inside(|| TcpStream::connect(upstream)).unwrap();
                     // Whoever hangs up in the middle has what they wanted.
                     let _ = server.and_then(|server| pass(client, server, change));
@@ -66,10 +67,13 @@ impl Drop for Proxy {
 }
 
 /// One request and its answer.
-fn pass(mut client: TcpStream, mut server: TcpStream, change: Change) -> io::Result<()> {
+fn pass(mut client: TcpStream, mut server: TcpStream, change: &Change) -> io::Result<()> {
     let asked = head(&mut client)?;
     let first = asked.lines().next().unwrap_or_default().to_owned();
     if matches!(change, Change::Old) && first.starts_with("PATCH ") && first.contains("/ephemeralcontainers") {
+        let length = asked.to_ascii_lowercase();
+        let length = length.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        io::copy(&mut (&client).take(length.unwrap_or_default()), &mut io::sink())?;
         return client.write_all(NOT_FOUND.as_bytes());
     }
     server.write_all(request(&asked, change).as_bytes())?;
@@ -109,9 +113,9 @@ fn head(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 /// One request for each connection, of which the answer can be read.
-fn request(head: &str, change: Change) -> String {
+fn request(head: &str, change: &Change) -> String {
     let upgrades = head.to_ascii_lowercase().contains("\r\nupgrade:") && !matches!(change, Change::NoUpgrade);
-    let mut kept = edited(head, |name, _| match name {
+    let mut kept = edited(head, |name| match name {
         "accept-encoding" => None,
         "connection" | "upgrade" if !upgrades => None,
         _ => Some(None),
@@ -122,20 +126,20 @@ fn request(head: &str, change: Change) -> String {
     kept
 }
 
-fn response(head: &str, change: Change) -> String {
-    edited(head, |name, _| match (name, change) {
-        ("date", Change::Date(date)) => Some(Some(date.to_owned())),
+fn response(head: &str, change: &Change) -> String {
+    edited(head, |name| match (name, change) {
+        ("date", Change::Date(date)) => Some(Some(date.clone())),
         _ => Some(None),
     })
 }
 
 /// Each header by its name in small letters: none goes, some other value takes the place of its own.
-fn edited(head: &str, edit: impl Fn(&str, &str) -> Option<Option<String>>) -> String {
+fn edited(head: &str, edit: impl Fn(&str) -> Option<Option<String>>) -> String {
     let mut lines = head.split("\r\n");
     let mut text = format!("{}\r\n", lines.next().unwrap_or_default());
     for line in lines.filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        match edit(&name.to_ascii_lowercase(), value.trim()) {
+        let name = line.split(':').next().unwrap_or_default();
+        match edit(&name.to_ascii_lowercase()) {
             None => {}
             Some(None) => text.push_str(&format!("{line}\r\n")),
             Some(Some(value)) => text.push_str(&format!("{name}: {value}\r\n")),
