@@ -94,7 +94,10 @@ pub(super) fn cause(hindered: &Hindered<'_>, scene: &Scene<'_>) -> String {
         Hindrance::Sandbox(class) => {
             format!("the pod's runtime class `{class}` seems to be a sandbox, whose own kernel refuses this")
         }
-        Hindrance::Unseen => format!("no process of container `{}` is visible", scene.target.container),
+        Hindrance::Unseen => format!(
+            "no process of container `{}` is visible, as with container runtimes other than containerd and CRI-O",
+            scene.target.container
+        ),
     }
 }
 

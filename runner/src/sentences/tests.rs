@@ -243,7 +243,7 @@ fn what_falls_short_is_said_with_why_and_what_still_works() {
       not possible in a pod with `hostUsers: false`: `bpftool` cannot load BPF programs; `dmesg` cannot read the kernel's log
       of no use: bpftool, dmesg
     exact, nothing is seen
-      no process of container `app` is visible: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
+      no process of container `app` is visible, as with container runtimes other than containerd and CRI-O: `lsof` may show less than there is, and exit 0 all the same; `strace` cannot attach
       still works: `dig`, `strace COMMAND`, `tcpdump`
       of no use: lsof
     fewer

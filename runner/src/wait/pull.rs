@@ -94,7 +94,7 @@ impl Fault {
     pub fn hint(self, registry: &str) -> String {
         match self {
             Self::Unreachable => format!(
-                "nodes pull by themselves: `{registry}` has to answer on the node, whatever it does here; --registry names another"
+                "nodes pull by themselves: `{registry}` has to answer on the node, whatever it does here; `kubectl kitbag doctor` examines the cluster's own, --registry names another"
             ),
             Self::NoName => format!(
                 "the node's own resolver has to know `{registry}`, and it knows no Services; --registry names another"
@@ -110,7 +110,7 @@ impl Fault {
                 "`{registry}` wants to know the node: only the pull secrets that the pod has already count, and none can be added; --registry names another"
             ),
             Self::Missing => format!(
-                "the registry that the node knows as `{registry}` has no such image: it may be another than the one that this machine knows so"
+                "the registry that the node knows as `{registry}` has no such image: it may be another than the one that this machine knows so; `kubectl kitbag doctor` examines the cluster's own"
             ),
             Self::Platform => "the image is not there for the node's architecture".to_owned(),
             Self::Name => "the node can't read this image's name: see --registry and --image".to_owned(),

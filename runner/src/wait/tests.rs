@@ -99,7 +99,7 @@ fn images_that_may_yet_come_are_waited_for() {
         waiting("ImagePullBackOff", "Back-off pulling image \"x\""),
     ]), @r#"
     waits: the node cannot pull the image yet, and tries again (ErrImagePull): failed to pull and unpack image "127.0.0.1:5005/strace@sha256:00": dial tcp 127.0.0.1:5005: connect: connection refused
-    hint: nodes pull by themselves: `127.0.0.1:5005` has to answer on the node, whatever it does here; --registry names another
+    hint: nodes pull by themselves: `127.0.0.1:5005` has to answer on the node, whatever it does here; `kubectl kitbag doctor` examines the cluster's own, --registry names another
     waits: the node cannot pull the image yet, and tries again (ImagePullBackOff): dial tcp: lookup kitbag.web.svc: no such host
     hint: the node's own resolver has to know `127.0.0.1:5005`, and it knows no Services; --registry names another
     waits: the node cannot pull the image yet, and tries again (ErrImagePull): unexpected status from HEAD request to http://127.0.0.1:5005/v2/: 503 Service Unavailable
@@ -122,9 +122,9 @@ fn images_that_will_not_come_end_the_wait() {
         waiting("ErrImageNeverPull", "Container image \"x\" is not present with pull policy of Never"),
     ]), @r#"
     ends 71: the node cannot pull the image (ErrImagePull): failed to resolve reference "127.0.0.1:5005/strace@sha256:00": 127.0.0.1:5005/strace@sha256:00: not found
-    hint: the registry that the node knows as `127.0.0.1:5005` has no such image: it may be another than the one that this machine knows so
+    hint: the registry that the node knows as `127.0.0.1:5005` has no such image: it may be another than the one that this machine knows so; `kubectl kitbag doctor` examines the cluster's own
     ends 71: the node cannot pull the image (ErrImagePull): reading manifest sha256:00 in example.com/strace: manifest unknown
-    hint: the registry that the node knows as `127.0.0.1:5005` has no such image: it may be another than the one that this machine knows so
+    hint: the registry that the node knows as `127.0.0.1:5005` has no such image: it may be another than the one that this machine knows so; `kubectl kitbag doctor` examines the cluster's own
     ends 71: the node cannot pull the image (ErrImagePull): failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized
     hint: `127.0.0.1:5005` wants to know the node: only the pull secrets that the pod has already count, and none can be added; --registry names another
     ends 71: the node cannot pull the image (ErrImagePull): failed to do request: Head "https://example.com": tls: failed to verify certificate: x509: certificate signed by unknown authority
@@ -224,7 +224,7 @@ fn the_time_ends_with_the_state_the_events_and_a_hint() {
     ends 75: the debug container has not started within 60 s: container `app` is not running: waiting for its next start…
     hint: `kubectl logs --previous` tells why the container ends; --timeout waits longer
     ends 75: the debug container has not started within 60 s: the node cannot pull the image yet, and tries again (ErrImagePull): dial tcp 127.0.0.1:5005: connect: connection refused
-    hint: nodes pull by themselves: `127.0.0.1:5005` has to answer on the node, whatever it does here; --registry names another
+    hint: nodes pull by themselves: `127.0.0.1:5005` has to answer on the node, whatever it does here; `kubectl kitbag doctor` examines the cluster's own, --registry names another
     ends 75: the debug container has not started within 60 s: CreateContainerError: context deadline exceeded
     hint: `kubectl describe pod` has the events; --timeout waits longer
     ends 75: the debug container has not started within 60 s: the cluster does not answer (connection refused): trying again…
@@ -285,7 +285,7 @@ fn what_is_known_is_said_once_and_what_passes_is_not_said() {
     insta::assert_snapshot!(said.join("\n"), @r"
     pulling image…
     the node cannot pull the image yet, and tries again (ErrImagePull): dial tcp 127.0.0.1:5005: connection refused
-    hint: nodes pull by themselves: `` has to answer on the node, whatever it does here; --registry names another
+    hint: nodes pull by themselves: `` has to answer on the node, whatever it does here; `kubectl kitbag doctor` examines the cluster's own, --registry names another
     the cluster does not answer (connection refused): trying again…
     ");
 }
