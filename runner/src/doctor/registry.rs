@@ -219,9 +219,8 @@ enum Why {
 impl Why {
     fn fix(&self, names: &[&str], installed: &Installed<'_>) -> String {
         match self {
-            // A controller makes the label anew from the older one.
             Self::Label(key, value) if (key.as_str(), value.as_str()) == WANTED => {
-                format!("kubectl label node {} {key}={value} beta.{key}={value} --overwrite", names.join(" "))
+                format!("kubectl label node {} {key}={value} --overwrite", names.join(" "))
             }
             Self::Taint(_) | Self::Label(..) => installed.install(),
             // What others have added, `install` leaves as it is.

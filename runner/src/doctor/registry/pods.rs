@@ -130,7 +130,7 @@ fn crashed(name: &str, status: &ContainerStatus, installed: &Installed<'_>) -> T
     let last = words.trim().lines().rfind(|line| !line.starts_with('{')).unwrap_or_default();
     let last = last.strip_prefix("error: ").unwrap_or(last);
     let last = if last.is_empty() { String::new() } else { format!(": {last}") };
-    if words.contains("Address already in use") {
+    if words.contains("cannot listen on") && words.contains("in use") {
         let fix = format!(
             "# on that node, to see which:\nss -ltnp 'sport = :{}'\n# or, to take another port:\n{}",
             installed.port,

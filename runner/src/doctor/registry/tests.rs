@@ -96,14 +96,14 @@ fn an_image_that_cannot_be_pulled_is_told_by_its_cause() {
 #[test]
 fn a_registry_that_crashes_is_told_by_its_last_words() {
     let words = [
-        "error: cannot listen on `127.0.0.1:5050`: Address already in use (os error 98); choose another with `--listen`\n",
+        "error: cannot listen on `127.0.0.1:5050`: it is in use; stop what listens there, or choose another with `--listen`\n",
         "error: the index has artifact type `application/x.v2`, not `application/x.v1`\n",
         "one line\nerror: something that nobody has seen before\n",
         "{\"level\":\"INFO\",\"status\":200}\n",
         "",
     ];
     insta::assert_snapshot!(words.map(|words| third(crashed(words))).concat(), @r"
-    FAILURE  registry      on node `c`: another program of the node has the registry's port: cannot listen on `127.0.0.1:5050`: Address already in use (os error 98); choose another with `--listen`
+    FAILURE  registry      on node `c`: another program of the node has the registry's port: cannot listen on `127.0.0.1:5050`: it is in use; stop what listens there, or choose another with `--listen`
                              # on that node, to see which:
                              ss -ltnp 'sport = :5050'
                              # or, to take another port:
@@ -206,7 +206,7 @@ fn nodes_without_a_registry_are_told_with_the_reason() {
                              kubectl describe daemonset registry -n kitbag
                              kubectl get pods -n kube-system
     FAILURE  registry      node `bare` has no registry: the DaemonSet wants the label `kubernetes.io/os=linux`
-                             kubectl label node bare kubernetes.io/os=linux beta.kubernetes.io/os=linux --overwrite
+                             kubectl label node bare kubernetes.io/os=linux --overwrite
     ");
 }
 

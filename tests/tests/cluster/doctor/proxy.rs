@@ -34,7 +34,7 @@ impl Proxy {
     pub(crate) fn start(node: &Node, change: Change) -> Self {
         let mut command = node.kubectl_command();
         // By itself it refuses what it takes for dangerous, sessions among it.
-        command.args(["proxy", "--port=0", "--reject-paths=^$"]).stdout(Stdio::piped());
+        command.args(["proxy", "--port=0", "--reject-paths=^$"]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut kubectl = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(kubectl.stdout.take().unwrap()).read_line(&mut line).unwrap();
