@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use kitbag_toolsets::compose::{GENERATION_ANNOTATION, rfc3339};
 use kitbag_toolsets::generation::sha256_digest;
-use kitbag_toolsets::{Arch, Compression, Document, Generation, Published, canonical};
+use kitbag_toolsets::{Arch, Compression, Document, Generation, canonical};
 use oci_spec::image::MediaType;
 use serde_json::{Value, json};
 
@@ -22,8 +22,6 @@ use crate::store::{Store, StoreError, part};
 pub const PROGRAM: &str = "/usr/bin/kitbag-registry";
 /// Where the store is.
 pub const STORE: &str = "/usr/share/kitbag/store";
-/// Where the newest generation's catalog is, for the cluster's discovery.
-pub const CATALOG: &str = "/usr/share/kitbag/catalog.json";
 /// User and group: a number that nothing else has. On a shared port, whoever has it may take a share of the connections.
 pub const USER: u32 = 50505;
 /// Generations in the image: the newest, and the one before, so that what was named by its digests can still be pulled.
@@ -33,6 +31,8 @@ pub const GENERATIONS: usize = 2;
 const LICENSE: &str = "(Apache-2.0 OR MIT)";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PATH: &str = "PATH=/usr/sbin:/usr/bin";
+/// Where each of the program's commands finds the store.
+const STORE_SETTING: &str = "KITBAG_STORE";
 
 /// What the image is made of.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +111,7 @@ fn platform(parts: Parts<'_>, newest: &Generation, arch: Arch, program: &[u8]) -
         zstd: Blob::in_store(&base.zstd, parts.store),
     };
     let program_layer = Layer::packed(&program_tree(arch, program)?.pack(date));
-    let store_layer = Layer::packed(&store_tree(parts, newest, arch)?.pack(date));
+    let store_layer = Layer::packed(&store_tree(parts, arch)?.pack(date));
     let layers = vec![base_layer, program_layer, store_layer];
     let steps = [
         format!("kitbag: base {}", base.version),
@@ -133,14 +133,12 @@ fn program_tree(arch: Arch, program: &[u8]) -> Result<Tree, ServerError> {
     Ok(tree)
 }
 
-fn store_tree(parts: Parts<'_>, newest: &Generation, arch: Arch) -> Result<Tree, ServerError> {
+fn store_tree(parts: Parts<'_>, arch: Arch) -> Result<Tree, ServerError> {
     let only = (!parts.all_layers).then_some(arch);
     let mut tree = Tree::new();
     for (path, content) in part::files(parts.store, GENERATIONS, only).map_err(ServerError::Store)? {
         tree.file(&format!("{STORE}/{path}"), 0o644, content).map_err(ServerError::Layer)?;
     }
-    let catalog = Published::of(newest).to_json();
-    tree.file(CATALOG, 0o644, catalog.into_bytes()).map_err(ServerError::Layer)?;
     Ok(tree)
 }
 
@@ -151,8 +149,8 @@ fn config(newest: &Generation, arch: Arch, created: &str, layers: &[Layer], step
         "created": created,
         "config": {
             "User": format!("{USER}:{USER}"),
-            "Env": [PATH],
-            "Entrypoint": [PROGRAM, "serve", "--store", STORE],
+            "Env": [PATH, format!("{STORE_SETTING}={STORE}")],
+            "Entrypoint": [PROGRAM, "serve"],
             "WorkingDir": "/",
             "Labels": {
                 GENERATION_ANNOTATION: newest.id(),

@@ -44,12 +44,19 @@ pub(crate) enum Task {
         #[arg(long, env = "KITBAG_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Print the catalog that a cluster publishes of the store's newest generation, `catalog.json`
+    Catalog {
+        /// The store
+        #[arg(long, env = "KITBAG_STORE", value_name = "DIR")]
+        store: PathBuf,
+    },
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it ended as it was told to (the log says whether connections were cut off); `ready`: it is
-  1  it could not start, or not go on; `ready`: it is not, or does not answer within 2 s
+  1  it could not start, or not go on; `ready`: it is not, or does not answer within 2 s;
+     `catalog`: the store cannot be read
   2  wrong arguments or settings";
 
 macro_rules! settings {

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod catalog;
 mod cli;
 mod config;
 mod ready;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Task::Ready { admin, config } => ready::ready(&admin, config.as_deref()),
+        Task::Catalog { store } => catalog::catalog(&store),
     }
 }
 

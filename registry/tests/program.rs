@@ -11,6 +11,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use kitbag_builder::store::part;
+use kitbag_toolsets::{Arch, Published};
 use process::{Running, command};
 use rustix::process::Signal;
 
@@ -299,4 +301,39 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     assert_eq!(row("settle"), ["settle", "1s", "--settle"]);
     assert_eq!(row("store"), ["store", "-", "default"]);
     assert_eq!(shown.status.code(), Some(0));
+}
+
+#[test]
+fn it_prints_the_catalog_of_what_it_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, ids) = testing::make(dir.path());
+    let asked = |program: &mut Command| program.output().unwrap();
+    let program = || {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_kitbag-registry"));
+        program.env_clear().arg("catalog");
+        program
+    };
+    let Output { status, stdout, stderr } = asked(program().env("KITBAG_STORE", dir.path()));
+    assert_eq!((status.code(), stderr.len()), (Some(0), 0));
+    let printed = String::from_utf8(stdout).unwrap();
+    let published = Published::parse(&printed).unwrap();
+    assert_eq!(*published.id(), ids.new);
+    assert_eq!(printed, Published::of(&store.generations()[0]).to_json() + "\n");
+
+    // What a node has of the store is enough for the whole catalog.
+    let part = tempfile::tempdir().unwrap();
+    for (path, content) in part::files(&store, 1, Some(Arch::Arm64)).unwrap() {
+        let path = part.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    assert_eq!(String::from_utf8(asked(program().arg("--store").arg(part.path())).stdout).unwrap(), printed);
+
+    let Output { status, stdout, stderr } = asked(program().arg("--store").arg(dir.path().join("missing")));
+    assert_eq!((status.code(), stdout.len()), (Some(1), 0));
+    assert!(String::from_utf8(stderr).unwrap().starts_with("error: there is no store at "));
+    // A pipe that nobody reads takes nothing.
+    let mut child = program().arg("--store").arg(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
