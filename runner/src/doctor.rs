@@ -14,7 +14,7 @@ mod permissions;
 pub mod pull;
 mod registry;
 pub mod render;
-mod server;
+pub(crate) mod server;
 
 use std::collections::BTreeMap;
 

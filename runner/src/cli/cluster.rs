@@ -7,33 +7,33 @@ use clap::{Args, ValueHint};
 
 use super::common::{Common, Whose};
 use super::values;
-use crate::install::PORT;
 
 /// Puts a registry on each node of the cluster, and tells the plugin of it.
 ///
 /// Nothing leaves a node and nothing listens outside: it listens on the node's loopback. What everybody needs to know
-/// stands in the ConfigMap `kitbag` of `kube-public`, which is written when every node's registry answers. The
-/// namespace is `kitbag`, unless --namespace names another. To do it again changes only what is different.
+/// stands in the ConfigMap `kitbag` of `kube-public`, which is written when every node's registry answers, out of what
+/// they say that they serve. The namespace is `kitbag`, unless --namespace names another. To do it again changes only
+/// what is different; what is not said then stays as it is installed, so that without a flag it mends what is there.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kitbag-builder catalog --store DIR > catalog.json
-  kubectl kitbag install --image registry.example/kitbag-registry@sha256:... --catalog catalog.json --dry-run
-                                        what would change
-  kubectl kitbag install --image registry.example/kitbag-registry@sha256:... --catalog catalog.json
-                                        installs, or brings up to date")]
+  kubectl kitbag install --dry-run      what would change
+  kubectl kitbag install                installs, mends, or brings up to date
+  kubectl kitbag install --image registry.example/kitbag-registry@sha256:...
+                                        the same with an image of one's own, or from a mirror")]
 pub(crate) struct Install {
     /// The registry's image, which `kitbag-builder image --server` makes: REGISTRY/NAME@DIGEST, or one that is loaded on
-    /// every node.
+    /// every node [default: this release's, if it has one; but what is installed under another name stays].
     #[arg(long, value_name = "REFERENCE")]
-    pub(crate) image: String,
-    /// The catalog of the image's store, which `kitbag-builder catalog` prints.
+    pub(crate) image: Option<String>,
+    /// The catalog of the image's store, which `kitbag-builder catalog` prints: for who may not exec in the registries'
+    /// pods [default: what one of them prints].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) catalog: PathBuf,
-    /// The port on each node's loopback.
-    #[arg(long, value_name = "PORT", default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1024..))]
-    pub(crate) port: u16,
-    /// A Secret of the namespace that may pull the image.
+    pub(crate) catalog: Option<PathBuf>,
+    /// The port on each node's loopback [default: the installed one, else 5050].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..))]
+    pub(crate) port: Option<u16>,
+    /// A Secret of the namespace that may pull the image; empty for none [default: the installed one].
     #[arg(long, value_name = "NAME")]
     pub(crate) pull_secret: Option<String>,
     /// Changes nothing: shows what would change.

@@ -20,8 +20,7 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
         Some(namespace) => namespace.clone(),
         None => installed_in(&client).await?.unwrap_or_else(|| NAMESPACE.to_owned()),
     };
-    let settings =
-        Settings { image: "", namespace: &namespace, port: 0, pull_secret: None, generation: "", catalog: "" };
+    let settings = Settings { image: "", namespace: &namespace, port: 0, pull_secret: None };
     let objects: Vec<Object> = Objects::new(&settings)?.all().rev().collect();
     let missing = permissions::missing(&client, permissions::to_remove(&objects)).await;
     if !missing.is_empty() {

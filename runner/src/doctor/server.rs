@@ -8,7 +8,7 @@ use super::finding::{Check, Finding};
 /// The first minor version of Kubernetes 1 whose ephemeral containers are not an experiment.
 const OLDEST: u32 = 25;
 /// The first one that has them at all, unless they are turned off.
-const BETA: u32 = 23;
+pub(crate) const BETA: u32 = 23;
 /// The newest that this program was tested with.
 const NEWEST: u32 = 36;
 /// From here on somebody should look at the clocks: logs and events no longer match.
@@ -37,7 +37,7 @@ pub(super) fn session(upgrade: &Fetched<bool>) -> Finding {
 }
 
 /// The minor version: some vendors write `27+`.
-pub(super) fn minor(text: &str) -> Option<u32> {
+pub(crate) fn minor(text: &str) -> Option<u32> {
     text.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
 }
 

@@ -24,7 +24,14 @@ pub const INSTALLED_IMAGE: &str = "dev.kitbag.image";
 /// The container's setting for the address.
 pub const LISTEN: &str = "KITBAG_LISTEN";
 
-/// What differs between clusters.
+/// The registry's container.
+pub const CONTAINER: &str = "registry";
+/// What of the registries is said to be where.
+const ADDRESS: &str = "registry";
+const GENERATION: &str = "generation";
+const CATALOG: &str = "catalog.json";
+
+/// What differs between clusters, and is known before the registries run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     /// The registry's image, by digest where it is not preloaded.
@@ -35,10 +42,6 @@ pub struct Settings<'a> {
     pub port: u16,
     /// A Secret of the namespace to pull the image with.
     pub pull_secret: Option<&'a str>,
-    /// The id of the generation that the image serves.
-    pub generation: &'a str,
-    /// The document from which the plugin composes.
-    pub catalog: &'a str,
 }
 
 /// All that is put into a cluster, in the order in which it is.
@@ -82,12 +85,7 @@ impl Objects {
         if let Some(spec) = registry.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
             fill(spec, settings);
         }
-        let data = [
-            ("registry", address(settings.port)),
-            ("generation", settings.generation.to_owned()),
-            ("catalog.json", settings.catalog.to_owned()),
-        ];
-        objects.discovery.data = Some(data.map(|(key, value)| (key.to_owned(), value)).into());
+        objects.discovery.data = Some([(ADDRESS.to_owned(), address(settings.port))].into());
         let remembered = [(INSTALLED_IN, settings.namespace), (INSTALLED_IMAGE, settings.image)];
         objects.discovery.annotations_mut().extend(remembered.map(|(key, value)| (key.to_owned(), value.to_owned())));
         for metadata in objects.all_metadata() {
@@ -110,6 +108,21 @@ impl Objects {
             role: deploy!("discovery/role.yaml")?,
             binding: deploy!("discovery/rolebinding.yaml")?,
         })
+    }
+
+    /// What the registries serve: the id of the generation, and the document from which the plugin composes.
+    pub fn publish(&mut self, generation: &str, catalog: &str) {
+        let data = self.discovery.data.get_or_insert_default();
+        data.insert(GENERATION.to_owned(), generation.to_owned());
+        data.insert(CATALOG.to_owned(), catalog.to_owned());
+    }
+
+    /// What is published of the registries of before, where it is not known yet what is to be.
+    pub fn publish_as(&mut self, published: &Value) {
+        let data = self.discovery.data.get_or_insert_default();
+        for key in [GENERATION, CATALOG] {
+            data.extend(published["data"][key].as_str().map(|value| (key.to_owned(), value.to_owned())));
+        }
     }
 
     fn all_metadata(&mut self) -> [&mut ObjectMeta; 5] {

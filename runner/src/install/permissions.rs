@@ -13,7 +13,7 @@ use crate::access;
 pub struct Permission {
     /// The API group; the core one is empty.
     pub group: String,
-    /// The resource, `daemonsets`.
+    /// The resource, `daemonsets`, or a part of one, `pods/exec`.
     pub resource: String,
     /// The verb.
     pub verb: &'static str,
@@ -54,9 +54,12 @@ pub async fn missing(client: &Client, wanted: Vec<Permission>) -> Vec<Permission
 
 async fn is_refused(client: &Client, permission: &Permission) -> bool {
     let Permission { group, resource, verb, namespace, name } = permission.clone();
+    let (resource, part) =
+        resource.split_once('/').map_or((&*resource, None), |(resource, part)| (resource, Some(part)));
     let attributes = ResourceAttributes {
         group: Some(group),
-        resource: Some(resource),
+        resource: Some(resource.to_owned()),
+        subresource: part.map(str::to_owned),
         verb: Some(verb.to_owned()),
         namespace,
         name,
@@ -64,6 +67,11 @@ async fn is_refused(client: &Client, permission: &Permission) -> bool {
     };
     let status = access::ask(client, attributes).await;
     status.is_some_and(|status| !status.allowed && status.evaluation_error.is_none_or(|error| error.is_empty()))
+}
+
+/// Is what asks registries among it?
+pub(super) fn is_about_exec(missing: &[Permission]) -> bool {
+    missing.iter().any(|permission| permission.resource.starts_with("pods"))
 }
 
 /// A line for each resource: which verbs are missing.

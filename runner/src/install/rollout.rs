@@ -7,6 +7,10 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
+mod tries;
+
+pub use tries::Tries;
+
 use super::FIELD_MANAGER;
 use crate::wait::Fault;
 
@@ -61,6 +65,18 @@ pub enum Cause {
         /// How often it has been tried.
         starts: i32,
         /// The registry's words.
+        message: String,
+    },
+    /// It has no store that it can read.
+    #[error("the registry cannot serve what the image has: {message}")]
+    Store {
+        /// The registry's words.
+        message: String,
+    },
+    /// The image is another one.
+    #[error("the image is no kitbag-registry: {message}")]
+    Foreign {
+        /// The node's words.
         message: String,
     },
     /// It ends by itself.
@@ -123,7 +139,7 @@ pub fn observe(set: &DaemonSet, pods: &[Pod], events: &[Event]) -> State {
 }
 
 /// Has the pod been made from the set's template as it stands? What is wrong with an earlier one is being mended.
-fn is_of(set: &DaemonSet, pod: &Pod) -> bool {
+pub(super) fn is_of(set: &DaemonSet, pod: &Pod) -> bool {
     let (wanted, own) = (set.annotations().get(TEMPLATES), pod.labels().get(TEMPLATE));
     wanted.zip(own).is_none_or(|(wanted, own)| wanted == own)
 }
@@ -161,6 +177,9 @@ fn of_container(status: &ContainerStatus) -> Option<Cause> {
             | "RegistryUnavailable" => {
                 return Some(Cause::Pull { fault: Fault::new(reason, message), message: message.to_owned() });
             }
+            "CreateContainerError" | "RunContainerError" | "StartError" if is_foreign(message) => {
+                return Some(Cause::Foreign { message: message.to_owned() });
+            }
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
                 return Some(Cause::Container { reason: reason.to_owned(), message: message.to_owned() });
             }
@@ -174,8 +193,19 @@ fn of_container(status: &ContainerStatus) -> Option<Cause> {
     if message.contains("cannot listen on") && message.contains("in use") {
         return Some(Cause::Port { starts, message: last_line });
     }
+    if is_foreign(message) {
+        return Some(Cause::Foreign { message: last_line });
+    }
+    if last_line.starts_with("error: ") && last_line.contains("store") {
+        return Some(Cause::Store { message: last_line });
+    }
     let message = if last_line.is_empty() { format!("exit code {}", ended.exit_code) } else { last_line };
     Some(Cause::Crash { starts, message })
+}
+
+/// Is it that the image does not have the registry's program?
+fn is_foreign(message: &str) -> bool {
+    message.contains("/kitbag-registry") && (message.contains("no such file") || message.contains("not found"))
 }
 
 /// What the controller could not make, since we have last changed what it should make.
@@ -208,6 +238,7 @@ impl Trouble {
         match &self.cause {
             Cause::Pull { fault, .. } => fault.is_final(),
             Cause::Port { starts, .. } | Cause::Crash { starts, .. } => *starts >= STARTS,
+            Cause::Store { .. } | Cause::Foreign { .. } => true,
             Cause::Container { .. } | Cause::Unschedulable { .. } | Cause::Refused { .. } => false,
         }
     }
@@ -218,8 +249,12 @@ impl Trouble {
         match &self.cause {
             Cause::Pull { fault, .. } => of_pull(*fault),
             Cause::Port { .. } => "choose another port with --port".to_owned(),
-            Cause::Crash { message, .. } if message.contains("store") => {
-                "the image has to be one that `kitbag-builder image --server` made, with a store that its registry can read"
+            Cause::Store { .. } => {
+                "make the image anew with the `kitbag-registry` that belongs to the store's `kitbag-builder`: `kitbag-builder image --server --to REGISTRY/kitbag-registry:TAG`"
+                    .to_owned()
+            }
+            Cause::Foreign { .. } => {
+                "name with --image one that `kitbag-builder image --server` made"
                     .to_owned()
             }
             Cause::Crash { .. } => "`kubectl logs --previous` of the pod has all that it said".to_owned(),

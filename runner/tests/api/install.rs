@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use http::Method;
-use kitbag_runner::Error;
 use kitbag_runner::install::permissions::{Permission, missing};
-use kitbag_runner::install::wait::until_rolled_out;
-use kitbag_runner::install::{InstallError, Object, Objects, Outcome, Settings, apply, remove};
+use kitbag_runner::install::{Object, Objects, Outcome, Settings, apply, remove};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::script::{Answer, server};
 
@@ -16,18 +13,15 @@ const NAMESPACE: &str = "/api/v1/namespaces/kitbag";
 const SET: &str = "/apis/apps/v1/namespaces/kitbag/daemonsets/registry";
 const APPLY: &str = "/daemonsets/registry?&force=true&fieldManager=kubectl-kitbag";
 const DRY: &str = "/daemonsets/registry?&dryRun=All&force=true&fieldManager=kubectl-kitbag";
-const PODS: &str = "/api/v1/namespaces/kitbag/pods?";
-const EVENTS: &str = "/api/v1/namespaces/kitbag/events?";
 const REVIEW: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
+/// As it is sent.
 fn registry() -> Object {
     let settings = Settings {
         image: "registry.example/kitbag-registry@sha256:1",
         namespace: "kitbag",
         port: 5050,
         pull_secret: None,
-        generation: "5c729eb85204",
-        catalog: "{}",
     };
     let [_, registry] = Objects::new(&settings).unwrap().first();
     registry
@@ -47,28 +41,6 @@ fn stored(version: &str, nodes: i32, available: i32) -> Value {
 
 fn list(kind: &str, items: &[Value]) -> Value {
     json!({ "apiVersion": "v1", "kind": kind, "metadata": {}, "items": items })
-}
-
-fn pod(reason: &str, message: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "registry-x" },
-        "spec": { "nodeName": "node1", "containers": [] },
-        "status": { "containerStatuses": [{
-            "name": "registry", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": { "waiting": { "reason": reason, "message": message } },
-        }] },
-    })
-}
-
-async fn waited(script: Vec<Answer>, seconds: u64) -> (Result<i32, Error>, Vec<String>) {
-    let (client, server) = server(script);
-    let (mut said, timeout) = (Vec::new(), Duration::from_secs(seconds));
-    let done = ["Namespace `kitbag`: created".to_owned()];
-    let say = |line: &str| said.push(line.to_owned());
-    let nodes = until_rolled_out(&client, "kitbag", Instant::now() + timeout, timeout, &done, say).await;
-    drop(client);
-    server.await.unwrap();
-    (nodes, said)
 }
 
 #[tokio::test]
@@ -133,62 +105,6 @@ async fn only_what_is_refused_is_missing() {
     server.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn it_is_waited_through_a_server_that_is_away_until_every_node_answers() {
-    let going = |available| {
-        [
-            Answer::get(SET, &stored("7", 2, available)),
-            Answer::get(PODS, &list("PodList", &[pod("ContainerCreating", "")])),
-            Answer::get(EVENTS, &list("EventList", &[])),
-        ]
-    };
-    let mut script = Vec::from(going(0));
-    script.push(Answer::broken(Method::GET, SET));
-    script.extend(going(1));
-    script.extend(going(1));
-    script.push(Answer::get(SET, &stored("9", 2, 2)));
-    let (nodes, said) = waited(script, 60).await;
-    assert_eq!(nodes.unwrap(), 2);
-    assert_eq!(said, ["0 of 2 nodes answer", "1 of 2 nodes answer"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_does_not_get_better_ends_the_wait_and_says_what_was_done() {
-    let script = vec![
-        Answer::get(SET, &stored("7", 1, 0)),
-        Answer::get(PODS, &list("PodList", &[pod("ErrImagePull", "registry.example/x: not found")])),
-        Answer::get(EVENTS, &list("EventList", &[])),
-    ];
-    let (nodes, _) = waited(script, 60).await;
-    let error = nodes.unwrap_err();
-    assert!(matches!(error, Error::Install(InstallError::Rollout { .. })), "{error}");
-    insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()), @r"
-    the registry does not start:
-      `node1`: the image cannot be pulled: registry.example/x: not found
-    done before:
-      Namespace `kitbag`: created
-    hint: is --image right, and the image there?
-    the same command again goes on from there, `kubectl kitbag uninstall` takes it back; discovery was not changed
-    ");
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_may_not_see_pods_waits_all_the_same() {
-    let script = vec![
-        Answer::get(SET, &stored("7", 1, 0)),
-        Answer::refused(Method::GET, PODS, 403, "no"),
-        Answer::refused(Method::GET, EVENTS, 403, "no"),
-    ];
-    let (nodes, _) = waited(script, 0).await;
-    let error = nodes.unwrap_err();
-    insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()), @r"
-    after 0 s 0 of 1 nodes answer
-    done before:
-      Namespace `kitbag`: created
-    hint: the same command again goes on from there, `kubectl kitbag uninstall` takes it back; discovery was not changed
-    ");
-}
-
 #[tokio::test]
 async fn a_namespace_with_something_else_in_it_is_not_removed() {
     let named = |kind: &str, names: &[(&str, bool)]| {
@@ -239,7 +155,7 @@ async fn what_somebody_else_has_removed_or_made_anew_is_as_good_as_removed() {
     assert!(remove::delete(&client, &registry, "1").await.is_ok());
     assert!(remove::delete(&client, &registry, "1").await.is_ok());
     assert!(remove::delete(&client, &registry, "1").await.is_err());
-    let settings = Settings { image: "", namespace: "kitbag", port: 0, pull_secret: None, generation: "", catalog: "" };
+    let settings = Settings { image: "", namespace: "kitbag", port: 0, pull_secret: None };
     let [namespace, _] = Objects::new(&settings).unwrap().first();
     let deleted = [(registry, "1".to_owned()), (namespace, "1".to_owned())];
     remove::until_gone(&client, &deleted, Duration::from_secs(60)).await.unwrap();

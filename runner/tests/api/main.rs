@@ -8,6 +8,7 @@ mod discovery;
 mod doctor;
 mod inject;
 mod install;
+mod rollout;
 mod script;
 mod trace;
 mod wait;

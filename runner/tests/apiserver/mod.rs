@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// A request.
 pub(crate) struct Asked {
-    /// `exec`, `attach`, or nothing for the pod itself.
+    /// `exec`, `attach`, or nothing for the pod itself, and for all pods; the path of anything else.
     pub(crate) subresource: String,
     query: Vec<(String, String)>,
     key: String,
@@ -121,8 +121,9 @@ async fn read(stream: &mut TcpStream) -> Asked {
     let head = String::from_utf8(head).unwrap();
     let uri = head.split(' ').nth(1).unwrap();
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-    let subresource = path.strip_prefix("/api/v1/namespaces/web/pods").unwrap();
-    let subresource = subresource.strip_prefix("/shop").unwrap_or(subresource).trim_start_matches('/').to_owned();
+    let subresource = path.strip_prefix("/api/v1/namespaces/web/pods").unwrap_or(path);
+    let subresource = subresource.strip_prefix("/shop").unwrap_or(subresource);
+    let subresource = if path.contains("/pods") { subresource.trim_start_matches('/') } else { path }.to_owned();
     let header = |line: &str| Some(line.split_once(": ")?.1.to_owned());
     let key = head.lines().find(|line| line.to_lowercase().starts_with("sec-websocket-key")).and_then(header);
     let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();

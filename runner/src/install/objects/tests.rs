@@ -1,15 +1,15 @@
 use super::*;
 
 pub(in crate::install) fn objects() -> Objects {
-    Objects::new(&Settings {
+    let mut objects = Objects::new(&Settings {
         image: "registry.example/kitbag-registry@sha256:1",
         namespace: "tools",
         port: 5060,
         pull_secret: Some("pull"),
-        generation: "5c729eb85204",
-        catalog: r#"{"generation":"5c729eb85204"}"#,
     })
-    .unwrap()
+    .unwrap();
+    objects.publish("5c729eb85204", r#"{"generation":"5c729eb85204"}"#);
+    objects
 }
 
 #[test]
@@ -39,6 +39,21 @@ fn what_is_said_of_a_cluster_is_where_it_belongs() {
     assert_eq!(remembered[INSTALLED_IN], "tools");
     assert_eq!(remembered[INSTALLED_IMAGE], "registry.example/kitbag-registry@sha256:1");
     assert!(objects.all().all(|object| object.body["metadata"]["labels"][MANAGED_BY] == FIELD_MANAGER));
+}
+
+#[test]
+fn what_is_not_known_yet_stays_as_it_is_published() {
+    let settings = Settings { image: "x", namespace: "kitbag", port: 5060, pull_secret: None };
+    let data = |published: Value| {
+        let mut objects = Objects::new(&settings).unwrap();
+        objects.publish_as(&published);
+        serde_json::to_value(objects.discovery.data).unwrap()
+    };
+    let published =
+        serde_json::json!({ "data": { "registry": "127.0.0.1:5050", "generation": "a", "catalog.json": "{}" } });
+    let kept = serde_json::json!({ "registry": "127.0.0.1:5060", "generation": "a", "catalog.json": "{}" });
+    assert_eq!(data(published), kept);
+    assert_eq!(data(Value::Null), serde_json::json!({ "registry": "127.0.0.1:5060" }));
 }
 
 #[test]

@@ -129,9 +129,21 @@ fn what_is_wrong_is_told_by_node() {
       hint: choose another port with --port
       `node2`: the registry ends at once: exit code 1 [final]
       hint: `kubectl logs --previous` of the pod has all that it said
-      `node3`: the registry ends at once: error: the store in `/usr/share/kitbag/store` has a format that is too new [final]
-      hint: the image has to be one that `kitbag-builder image --server` made, with a store that its registry can read
+      `node3`: the registry cannot serve what the image has: error: the store in `/usr/share/kitbag/store` has a format that is too new [final]
+      hint: make the image anew with the `kitbag-registry` that belongs to the store's `kitbag-builder`: `kitbag-builder image --server --to REGISTRY/kitbag-registry:TAG`
     ");
+}
+
+#[test]
+fn an_image_of_something_else_is_told_so() {
+    let missing = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: exec: \"/usr/bin/kitbag-registry\": stat /usr/bin/kitbag-registry: no such file or directory: unknown";
+    let state = json!({ "state": { "terminated": { "exitCode": 128, "reason": "StartError", "message": missing } } });
+    let pods = [pod("node1", &waiting("RunContainerError", missing)), pod("node2", &state)];
+    insta::assert_snapshot!(told(&observe(&set(2, 2, 2, 0), &pods, &[])), @r#"
+    0 of 2 nodes answer
+      `node1`, `node2`: the image is no kitbag-registry: failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: exec: "/usr/bin/kitbag-registry": stat /usr/bin/kitbag-registry: no such file or directory: unknown [final]
+      hint: name with --image one that `kitbag-builder image --server` made
+    "#);
 }
 
 #[test]
