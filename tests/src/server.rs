@@ -1,11 +1,17 @@
 //! The registry's own image, with a store in it, as the builder makes it; imported on nodes, with no registry.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use kitbag_builder::server::{PROGRAM, STORE};
 
 use crate::{
     Node, Result,
     error::{Error, file, run},
-    image::architecture,
+    image::{Image, ImageFile, architecture, archive},
     programs::Programs,
 };
 
@@ -25,6 +31,8 @@ pub struct Server {
     pub generation: String,
     /// What `kitbag-builder catalog` prints of its store.
     pub catalog: String,
+    /// The program in it.
+    program: PathBuf,
 }
 
 impl Server {
@@ -49,7 +57,26 @@ impl Server {
         for node in nodes {
             node.import_image(&content)?;
         }
-        Ok(Self { generation, catalog })
+        Ok(Self { generation, catalog, program: programs.registry.clone() })
+    }
+
+    /// Puts an image onto the nodes with the same program, and a store that it cannot read; its name and tag.
+    ///
+    /// # Errors
+    /// When the program is not there, or a node does not take the image.
+    pub fn with_a_newer_store(&self, nodes: &[Node]) -> Result<String> {
+        let name = format!("{NAME}:newer");
+        let program = fs::read(&self.program).map_err(file("read", &self.program))?;
+        let layout = br#"{"imageLayoutVersion":"2.0.0"}"#.to_vec();
+        let file = |path: &str, mode, content| ImageFile { path: path.to_owned(), mode, content };
+        let image = archive(&[Image {
+            name: name.clone(),
+            command: vec![PROGRAM.to_owned(), "serve".to_owned()],
+            user: None,
+            files: vec![file(PROGRAM, 0o755, program), file(&format!("{STORE}/oci-layout"), 0o644, layout)],
+        }]);
+        nodes.iter().try_for_each(|node| node.import_image(&image))?;
+        Ok(name)
     }
 
     /// Its name and tag.

@@ -119,9 +119,7 @@ fn image(server: &Server) -> [String; 2] {
 
 /// The value of the flag that names a catalog.
 fn catalog(world: &World, server: &Server) -> String {
-    let path = world.scratch("catalogs").join(format!("{}.json", server.generation));
-    fs::write(&path, &server.catalog).unwrap();
-    format!("discovery.catalog={}", path.display())
+    format!("discovery.catalog={}", plugin::catalog(world, server).display())
 }
 
 /// What the plugin is told.

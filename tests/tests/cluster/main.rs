@@ -23,7 +23,6 @@ type Test = suite::Test<World>;
 
 fn main() -> ExitCode {
     kitbag_tests::machine::enter();
-    let alone =
-        [machines::ALONE, installed::ALONE, plugin::ALONE, doctor::ALONE, helm::ALONE, central::ALONE].concat();
+    let alone = [machines::ALONE, installed::ALONE, plugin::ALONE, doctor::ALONE, helm::ALONE, central::ALONE].concat();
     suite::run(&[machines::TESTS], &alone, World::start, World::stop)
 }

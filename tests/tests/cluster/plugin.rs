@@ -1,6 +1,12 @@
 //! `kubectl kitbag install`, `uninstall` and `policy`, as a platform team types them.
 
-use std::{fs, net::TcpListener, path::PathBuf, thread};
+use std::{
+    fs, io,
+    net::TcpListener,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use kitbag_tests::{registry::NODE_ADDRESS, server::Server};
 use serde_json::Value;
@@ -15,20 +21,27 @@ use crate::{
 pub(crate) const ALONE: &[(&str, Test)] = &[
     ("install shows what it would do, and does nothing", a_dry_run),
     ("install without permission touches nothing", without_permission),
+    ("install where the namespace keeps host networks out", a_namespace_that_keeps_it_out),
     ("install with an image that is nowhere", an_image_that_is_nowhere),
+    ("install from an image registry that refuses", an_image_registry_that_refuses),
+    ("install of an image that is no registry", an_image_that_is_no_registry),
+    ("install of a store of a newer format", a_store_of_a_newer_format),
     ("install where the port is taken", a_port_that_is_taken),
+    ("install with another image's catalog", another_catalog),
     ("install, by two people at once", by_two_at_once),
     ("install again changes nothing", again),
     ("a session on both nodes after install", |world| session(world, "tcpdump", "tcpdump --version")),
     ("discovery is for everybody, and nothing beside it", discovery_is_for_everybody),
     ("install of another generation in the middle of pulls", another_generation),
+    ("and of the one before it again", the_generation_before),
+    ("a session asks no registry for an image that is there", no_registry_is_asked),
     ("the policy lets kitbag's debug containers in, and no others", the_policy),
     ("uninstall leaves nothing", uninstall),
 ];
 
 fn a_dry_run(world: &World) {
     let seen = install(world, &world.few, &["--dry-run"]).expect_code(0);
-    for line in ["+kind: DaemonSet", "+kind: ConfigMap", "+kind: RoleBinding", &world.few.image()] {
+    for line in ["+kind: DaemonSet", "+kind: ConfigMap", "+kind: RoleBinding", &world.few.image(), "not shown: "] {
         assert!(seen.stdout.contains(line), "no {line}: {}", seen.stdout);
     }
     assert!(nothing_is_there(world));
@@ -37,18 +50,83 @@ fn a_dry_run(world: &World) {
 fn without_permission(world: &World) {
     let dev = world.first().dev_kubeconfig();
     let seen = install(world, &world.few, &["--kubeconfig", dev.to_str().unwrap()]).expect_code(77);
-    for word in ["`dev`", "daemonsets", "rolebindings", "nothing was touched"] {
+    for word in ["`dev`", "daemonsets", "rolebindings", "`pods/exec`", "--catalog FILE", "nothing was touched"] {
         assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
     }
     assert!(nothing_is_there(world));
 }
 
+fn a_namespace_that_keeps_it_out(world: &World) {
+    let level = || world.kubectl(&["get", "namespace", "kitbag", "-o", "jsonpath={.metadata.labels}"]);
+    world.kubectl(&["create", "namespace", "kitbag"]);
+    for keeps_out in ["restricted", "baseline"] {
+        let label = format!("pod-security.kubernetes.io/enforce={keeps_out}");
+        world.kubectl(&["label", "namespace", "kitbag", "--overwrite", &label]);
+        let before = level();
+        let seen = install(world, &world.few, &[]).expect_code(73);
+        for word in [keeps_out, "nothing was touched", "kubectl label namespace kitbag", "--namespace"] {
+            assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
+        }
+        assert_eq!(level(), before);
+    }
+    world.kubectl(&["delete", "namespace", "kitbag"]);
+    assert!(nothing_is_there(world));
+}
+
+fn an_image_registry_that_refuses(world: &World) {
+    let begin = Instant::now();
+    let seen = world.kitbag(&["install", "--image", "127.0.0.1:5099/kitbag-registry:1"]).expect_code(71);
+    for word in ["connection refused", "`node1`", "`node2`", "every node has to reach", "discovery was not changed"] {
+        assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
+    }
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(110), "it has waited for {took:?}");
+    assert!(configmap(world).is_none());
+    world.kitbag(&["uninstall"]).expect_code(0);
+}
+
+fn an_image_that_is_no_registry(world: &World) {
+    let seen = world.kitbag(&["install", "--image", "localhost/shop:1"]).expect_code(71);
+    for word in ["the image is no kitbag-registry", "kitbag-builder image --server", "discovery was not changed"] {
+        assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
+    }
+    assert!(configmap(world).is_none());
+    world.kitbag(&["uninstall"]).expect_code(0);
+}
+
+fn a_store_of_a_newer_format(world: &World) {
+    let image = world.few.with_a_newer_store(&world.nodes).unwrap();
+    let begin = Instant::now();
+    let seen = world.kitbag(&["install", "--image", &image]).expect_code(71);
+    for word in ["layout version `2.0.0`", "kitbag-builder image --server", "discovery was not changed"] {
+        assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
+    }
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(60), "it has waited for {took:?}");
+    assert!(configmap(world).is_none());
+    world.kitbag(&["uninstall"]).expect_code(0);
+    assert!(nothing_is_there(world));
+}
+
+/// A catalog that the registries do not serve is not written; who may not ask them is taken at their word.
+fn another_catalog(world: &World) {
+    let path = catalog(world, &world.all);
+    let seen = install(world, &world.few, &["--catalog", path.to_str().unwrap()]).expect_code(64);
+    for word in [&world.few.generation, &world.all.generation, "discovery was not changed"] {
+        assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
+    }
+    assert!(configmap(world).is_none());
+    let path = catalog(world, &world.few);
+    install(world, &world.few, &["--catalog", path.to_str().unwrap()]).expect_code(0);
+    assert_eq!(generations(world), world.few.generation);
+    world.kitbag(&["uninstall"]).expect_code(0);
+    assert!(nothing_is_there(world));
+}
+
 fn an_image_that_is_nowhere(world: &World) {
-    let path = world.scratch("catalogs").join("catalog.json");
-    fs::write(&path, &world.few.catalog).unwrap();
     // The registry that the tests run on each node answers that it has no such thing.
     let image = format!("{NODE_ADDRESS}/nowhere:1");
-    let seen = world.kitbag(&["install", "--image", &image, "--catalog", path.to_str().unwrap()]).expect_code(71);
+    let seen = world.kitbag(&["install", "--image", &image]).expect_code(71);
     for word in [image.as_str(), "`node", "discovery was not changed"] {
         assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
     }
@@ -61,7 +139,7 @@ fn an_image_that_is_nowhere(world: &World) {
 
 fn a_port_that_is_taken(world: &World) {
     let taken = world.second().inside(|| TcpListener::bind(REGISTRY).unwrap()).unwrap();
-    let seen = install(world, &world.few, &["--timeout", "60"]).expect_code(71);
+    let seen = install(world, &world.few, &[]).expect_code(71);
     for word in ["the port is taken", "node2"] {
         assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
     }
@@ -119,6 +197,32 @@ fn another_generation(world: &World) {
     session(world, "htop", "htop --version");
 }
 
+fn the_generation_before(world: &World) {
+    let id = &world.few.generation;
+    let images = pulled_during(world, id, || drop(install(world, &world.few, &[]).expect_code(0)));
+    assert_eq!(generations(world), *id);
+    assert_eq!(images, pulled_during(world, id, || {}));
+}
+
+/// With the registries gone, and somebody in their place who counts who comes.
+fn no_registry_is_asked(world: &World) {
+    session(world, "tcpdump", "tcpdump --version");
+    let nowhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"yes"}}}}}"#;
+    world.kubectl(&["patch", "daemonset", "registry", "-n", "kitbag", "--patch", nowhere]);
+    world.wait("the end of the registries", || world.nodes.iter().all(|node| !node.inside(answers).unwrap()));
+    let listeners = [0, 1].map(|node| world.nodes[node].inside(|| TcpListener::bind(REGISTRY).unwrap()).unwrap());
+    for node in &world.nodes {
+        world.kitbag(&["debug", &shop(node), "tcpdump", "--new", "--", "tcpdump", "--version"]).expect_code(0);
+    }
+    for listener in listeners {
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+    let back = r#"[{"op":"remove","path":"/spec/template/spec/nodeSelector/nowhere"}]"#;
+    world.kubectl(&["patch", "daemonset", "registry", "-n", "kitbag", "--type=json", "--patch", back]);
+    install(world, &world.all, &[]).expect_code(0);
+}
+
 fn the_policy(world: &World) {
     world.first().apply(&world.kitbag(&["policy"]).expect_code(0).stdout).unwrap();
     // It takes the API server a moment to see it.
@@ -168,10 +272,7 @@ fn uninstall(world: &World) {
 
 /// `kubectl kitbag install` with this image, and more.
 pub(crate) fn install(world: &World, server: &Server, more: &[&str]) -> Printed {
-    let path = catalog(world, server);
-    let image = server.image();
-    let arguments = ["install", "--image", &image, "--catalog", path.to_str().unwrap()];
-    world.kitbag(&[&arguments[..], more].concat())
+    world.kitbag(&[&["install", "--image", &server.image()], more].concat())
 }
 
 /// The file with the catalog of the image's store.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use kitbag_tests::printed;
 
-use crate::{plugin::catalog, world::World};
+use crate::world::World;
 
 /// A report.
 pub(crate) struct Report {
@@ -85,16 +85,7 @@ pub(crate) fn mend(world: &World, fix: &str) {
     let commands = fix.lines().filter(|line| !line.starts_with('#'));
     for line in commands {
         let mut command = world.first().client_command("sh");
-        command.args(["-c", &complete(world, line)]);
+        command.args(["-c", line]);
         printed::run(command, b"").expect_code(0);
-    }
-}
-
-/// The one thing that a person has to know besides: the file with the catalog of the image's store.
-fn complete(world: &World, line: &str) -> String {
-    let server = [&world.all, &world.few].into_iter().find(|server| line.contains(&server.image()));
-    match server.filter(|_| line.starts_with("kubectl kitbag install ")) {
-        Some(server) => format!("{line} --catalog {}", catalog(world, server).display()),
-        None => line.to_owned(),
     }
 }
