@@ -206,14 +206,18 @@ fn the_generation_before(world: &World) {
 
 /// With the registries gone, and somebody in their place who counts who comes.
 fn no_registry_is_asked(world: &World) {
-    session(world, "tcpdump", "tcpdump --version");
+    // Of a container of its own each: what is there already may run an image that is not there any more.
+    let debug = || {
+        for node in &world.nodes {
+            world.kitbag(&["debug", &shop(node), "tcpdump", "--new", "--", "tcpdump", "--version"]).expect_code(0);
+        }
+    };
+    debug();
     let nowhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"yes"}}}}}"#;
     world.kubectl(&["patch", "daemonset", "registry", "-n", "kitbag", "--patch", nowhere]);
     world.wait("the end of the registries", || world.nodes.iter().all(|node| !node.inside(answers).unwrap()));
     let listeners = [0, 1].map(|node| world.nodes[node].inside(|| TcpListener::bind(REGISTRY).unwrap()).unwrap());
-    for node in &world.nodes {
-        world.kitbag(&["debug", &shop(node), "tcpdump", "--new", "--", "tcpdump", "--version"]).expect_code(0);
-    }
+    debug();
     for listener in listeners {
         listener.set_nonblocking(true).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
