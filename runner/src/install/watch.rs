@@ -91,7 +91,6 @@ where
                     };
                     match listed {
                         Ok(version) => {
-                            self.pause = PAUSE;
                             self.next = if self.may_watch { Next::Watch(version) } else { Next::ListLater(POLL) };
                         }
                         Err(error) => {
@@ -172,6 +171,8 @@ where
                 return false;
             }
         };
+        // Not when all is listed: a server that starts lists, and ends each watch at once.
+        self.pause = PAUSE;
         self.next = Next::Hear(stream);
         is_news
     }
