@@ -81,8 +81,16 @@ fn musl_target() -> String {
 /// # Errors
 /// When a build fails or differs; the builder has said why.
 pub fn store(programs: &Programs, locked: bool) -> Result<PathBuf> {
+    store_by(&programs.builder, locked)
+}
+
+/// The same, where nothing but the builder is needed.
+///
+/// # Errors
+/// As [`store`].
+pub fn store_by(builder: &Path, locked: bool) -> Result<PathBuf> {
     let store = cache::dir().join("store");
-    let mut builder = Command::new(&programs.builder);
+    let mut builder = Command::new(builder);
     builder.args(["build", "--store"]).arg(&store).stdin(Stdio::null());
     if locked {
         builder.arg("--locked");

@@ -1,6 +1,7 @@
 //! `cargo xtask dist`: what a release publishes, in one directory. The same commit and store give the same files.
 //!
-//! The plugin is for Linux; its archive is what krew installs. It says itself what its manual and its completions are.
+//! The plugin is for Linux and macOS; its archives are what krew installs. It says itself what its manual and its
+//! completions are.
 
 mod archive;
 mod krew;
@@ -9,7 +10,7 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use kitbag_tests::programs;
@@ -17,8 +18,8 @@ use kitbag_toolsets::canonical::sha256_hex;
 
 use crate::{
     Result,
-    demo::{say, set_up},
-    release::{self, Built},
+    demo::set_up,
+    release::{self, Built, Release, Sources},
 };
 
 /// Shells, as the plugin names them, and what their files of completions are called.
@@ -32,15 +33,25 @@ const MANUAL: &str = "kubectl-kitbag.1";
 /// Files of the checkout that go into every archive.
 const TEXTS: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
+/// The variable by which the plugin's build learns what `install` installs where nobody says otherwise.
+const SERVER_IMAGE: &str = "KITBAG_SERVER_IMAGE";
+
+/// By name.
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// How to make it.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Where the files go
     #[arg(long, value_name = "DIR", default_value = "target/dist")]
     out: PathBuf,
-    /// Where people will find the archives: goes into the krew manifest
-    #[arg(long, value_name = "URL", default_value = "https://kitbag.invalid/releases")]
-    url: String,
+    /// Where people will find the archives: goes into the krew manifest, which without it is only good for trying
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// What people will find the registry's image as: `kubectl kitbag install` then needs no --image. Pushing it there
+    /// is up to you
+    #[arg(long, value_name = "HOST/REPOSITORY")]
+    image_name: Option<String>,
     /// The profile of the programs; `release` is quicker to build and larger than what ships
     #[arg(long, value_name = "NAME", default_value = "dist")]
     profile: String,
@@ -52,45 +63,52 @@ pub(crate) struct Options {
 /// Makes everything.
 pub(crate) fn run(options: &Options) -> Result {
     set_up()?;
-    let built = release::programs(&options.profile)?;
-    let date = source_date()?;
-    let mut files = texts_of_the_plugin(&built)?;
-    let own: BTreeMap<String, Vec<u8>> = TEXTS
-        .into_iter()
-        .map(|name| Ok((name.to_owned(), fs::read(programs::workspace().join(name))?)))
-        .collect::<Result<_>>()?;
-    let version = format!("v{}", env!("CARGO_PKG_VERSION"));
-    let mut plugins = Vec::new();
-    for Built { arch, directory } in &built {
-        let program = |name: &str| -> Result<_> { Ok((name.to_owned(), fs::read(directory.join(name))?)) };
-        let plugin: BTreeMap<_, _> =
-            [program("kubectl-kitbag")?].into_iter().chain(files.clone()).chain(own.clone()).collect();
-        let server: BTreeMap<_, _> =
-            [program("kitbag-builder")?, program("kitbag-registry")?].into_iter().chain(own.clone()).collect();
-        for (name, content) in [("kubectl-kitbag", plugin), ("kitbag", server)] {
-            let name = format!("{name}_{version}_linux_{arch}.tar.gz");
-            let bytes = archive::gzip(&content, date)?;
-            if name.starts_with("kubectl") {
-                let sha256 = sha256_hex(&bytes);
-                plugins.push(krew::Platform { arch, archive: name.clone(), sha256 });
-            }
-            files.insert(name, bytes);
-        }
-    }
-    let manifest = krew::manifest(&version, &options.url, &plugins);
-    files.insert("kitbag.yaml".to_owned(), manifest.into_bytes());
     fs::create_dir_all(&options.out)?;
+    let version = format!("v{}", env!("CARGO_PKG_VERSION"));
+    let (builder, sources) = (release::builder()?, Sources::find()?);
+    let release = Release { profile: &options.profile, builder: &builder, sources: &sources, environment: &[] };
+    let servers = release::programs(&release)?;
     let image = format!("kitbag-registry_{version}.oci.tar");
-    registry_image(&built, options, &options.out.join(&image))?;
-    files.insert(image.clone(), fs::read(options.out.join(&image))?);
-    files.insert("SHA256SUMS".to_owned(), sums(&files).into_bytes());
+    let digest = registry_image(&builder, &servers, options, &options.out.join(&image))?;
+    let known = options.image_name.iter().map(|name| (SERVER_IMAGE.to_owned(), format!("{name}@{digest}")));
+    let environment: Vec<_> = known.collect();
+    let release = Release { environment: &environment, ..release };
+    let plugins: Vec<_> =
+        release::programs(&release)?.into_iter().chain(release::plugin_for_macos(&release)?).collect();
+
+    let date = source_date()?;
+    let mut files = texts_of_the_plugin(&plugins)?;
+    let plugin_texts: Files = files.clone().into_iter().chain(texts_of_the_checkout()?).collect();
+    let mut platforms = Vec::new();
+    for built @ Built { os, arch, .. } in &plugins {
+        let name = format!("kubectl-kitbag_{version}_{os}_{arch}.tar.gz");
+        let bytes = archive::gzip(&["kubectl-kitbag"], built, &plugin_texts, date)?;
+        platforms.push(krew::Platform { os, arch, archive: name.clone(), sha256: sha256_hex(&bytes) });
+        files.insert(name, bytes);
+    }
+    for built @ Built { os, arch, .. } in &servers {
+        let programs = ["kitbag-builder", "kitbag-registry"];
+        let bytes = archive::gzip(&programs, built, &texts_of_the_checkout()?, date)?;
+        files.insert(format!("kitbag_{version}_{os}_{arch}.tar.gz"), bytes);
+    }
+    let manifest = krew::manifest(&version, options.url.as_deref(), &platforms);
+    files.insert("kitbag.yaml".to_owned(), manifest.into_bytes());
     for (name, bytes) in &files {
-        if *name != image {
-            fs::write(options.out.join(name), bytes)?;
-        }
+        fs::write(options.out.join(name), bytes)?;
+    }
+    files.insert(image.clone(), fs::read(options.out.join(&image))?);
+    let sums = sums(&files).into_bytes();
+    fs::write(options.out.join("SHA256SUMS"), &sums)?;
+    files.insert("SHA256SUMS".to_owned(), sums);
+    for (name, bytes) in &files {
         println!("{:>8.2} MB  {}", bytes.len() as f64 / 1e6, options.out.join(name).display());
     }
+    println!("          {image} is {digest}");
     Ok(())
+}
+
+fn texts_of_the_checkout() -> Result<Files> {
+    TEXTS.into_iter().map(|name| Ok((name.to_owned(), fs::read(programs::workspace().join(name))?))).collect()
 }
 
 /// When what is built was written, in seconds since 1970: of the commit, where nobody says otherwise.
@@ -105,9 +123,10 @@ fn source_date() -> Result<i64> {
 }
 
 /// The manual and the completions, as the plugin for this machine prints them.
-fn texts_of_the_plugin(built: &[Built]) -> Result<BTreeMap<String, Vec<u8>>> {
-    let here = kitbag_tests::image::architecture();
-    let own = built.iter().find(|built| built.arch == here).ok_or("no plugin was built for this machine")?;
+fn texts_of_the_plugin(built: &[Built]) -> Result<Files> {
+    let here = ("linux", kitbag_tests::image::architecture());
+    let own =
+        built.iter().find(|built| (built.os, built.arch) == here).ok_or("no plugin was built for this machine")?;
     let says = |arguments: &[&str]| -> Result<Vec<u8>> {
         let output = Command::new(own.directory.join("kubectl-kitbag")).args(arguments).output()?;
         if output.status.success() && !output.stdout.is_empty() {
@@ -120,25 +139,31 @@ fn texts_of_the_plugin(built: &[Built]) -> Result<BTreeMap<String, Vec<u8>>> {
     completions.into_iter().chain([says(&["man"]).map(|page| (MANUAL.to_owned(), page))]).collect()
 }
 
-/// The registry's own image, for both architectures.
-fn registry_image(built: &[Built], options: &Options, file: &Path) -> Result {
+/// Writes the registry's own image, for both architectures; its digest.
+fn registry_image(builder: &Path, built: &[Built], options: &Options, file: &Path) -> Result<String> {
     let store = match &options.store {
         Some(store) => store.clone(),
-        None => programs::store(&programs::build(&mut say)?, true)?,
+        None => programs::store_by(builder, true)?,
     };
-    let here = kitbag_tests::image::architecture();
-    let own = built.iter().find(|built| built.arch == here).ok_or("no builder was built for this machine")?;
-    let mut builder = Command::new(own.directory.join("kitbag-builder"));
-    builder.args(["image", "--server", "--store"]).arg(store);
-    for Built { arch, directory } in built {
-        builder.arg(format!("--program-{arch}")).arg(directory.join("kitbag-registry"));
+    let mut image = Command::new(builder);
+    image.args(["image", "--server", "--store"]).arg(store);
+    for Built { arch, directory, .. } in built {
+        image.arg(format!("--program-{arch}")).arg(directory.join("kitbag-registry"));
     }
-    builder.arg("--to").arg(format!("oci-archive:{}", file.display()));
-    if builder.status()?.success() { Ok(()) } else { Err("the registry's image could not be made".into()) }
+    if let Some(name) = &options.image_name {
+        image.arg("--name").arg(name);
+    }
+    image.arg("--to").arg(format!("oci-archive:{}", file.display()));
+    let output = image.stderr(Stdio::inherit()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.trim_end().rsplit_once(' ') {
+        Some((_, digest)) if output.status.success() => Ok(digest.to_owned()),
+        _ => Err("the registry's image could not be made".into()),
+    }
 }
 
 /// As `sha256sum` writes and checks them.
-fn sums(files: &BTreeMap<String, Vec<u8>>) -> String {
+fn sums(files: &Files) -> String {
     files.iter().map(|(name, bytes)| format!("{}  {name}\n", sha256_hex(bytes))).collect()
 }
 

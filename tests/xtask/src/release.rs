@@ -1,5 +1,9 @@
 //! `cargo xtask release`: kitbag's programs as they ship, static, for both architectures.
 
+mod mach_o;
+mod macos;
+mod sources;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -8,6 +12,7 @@ use std::{
 
 use kitbag_tests::programs::{self, Build, cargo_build, compiler_environment};
 
+pub(crate) use self::{macos::plugin as plugin_for_macos, sources::Sources};
 use crate::{
     Result,
     demo::{say, set_up},
@@ -20,40 +25,77 @@ const TARGETS: [(&str, &str); 2] = [("amd64", "x86_64-unknown-linux-musl"), ("ar
 /// Builds the programs into `target/release-programs/ARCH`, and refuses what is not static.
 pub(crate) fn run() -> Result {
     set_up()?;
-    programs("dist").map(|_| ())
+    programs(&Release { profile: "dist", builder: &builder()?, sources: &Sources::find()?, environment: &[] }).map(drop)
 }
 
-/// The programs for one architecture.
+/// How programs are built.
+#[derive(Clone, Copy)]
+pub(crate) struct Release<'a> {
+    /// A profile of the root `Cargo.toml`.
+    pub(crate) profile: &'a str,
+    /// Where the compiler is had from.
+    pub(crate) builder: &'a Path,
+    /// What the programs are built of.
+    pub(crate) sources: &'a Sources,
+    /// Additions to cargo's environment.
+    pub(crate) environment: &'a [(String, String)],
+}
+
+/// The programs for one platform.
 pub(crate) struct Built {
-    /// As images name it.
+    /// The operating system, as Go names it.
+    pub(crate) os: &'static str,
+    /// The architecture, as Go and images name it.
     pub(crate) arch: &'static str,
     /// Where they are.
     pub(crate) directory: PathBuf,
 }
 
-/// Builds the programs in a profile of the root `Cargo.toml`, and refuses what is not static.
-pub(crate) fn programs(profile: &str) -> Result<[Built; 2]> {
-    let host = Build { packages: &["kitbag-builder"], target: None, profile: "release", environment: &[] };
-    let [builder] = cargo_build(host, ["kitbag-builder"])?;
-    let built = TARGETS.map(|(arch, target)| for_arch(&builder, arch, target, profile));
-    let [first, second] = built;
+/// The builder for this machine.
+pub(crate) fn builder() -> Result<PathBuf> {
+    let build = Build { packages: &["kitbag-builder"], target: None, profile: "release", environment: &[] };
+    let [builder] = cargo_build(build, ["kitbag-builder"])?;
+    Ok(builder)
+}
+
+/// Builds the programs for Linux, and refuses what is not static.
+pub(crate) fn programs(release: &Release<'_>) -> Result<[Built; 2]> {
+    let [first, second] = TARGETS.map(|(arch, target)| for_arch(release, arch, target));
     Ok([first?, second?])
 }
 
-fn for_arch(builder: &Path, arch: &'static str, target: &str, profile: &str) -> Result<Built> {
+fn for_arch(release: &Release<'_>, arch: &'static str, target: &str) -> Result<Built> {
     say(&format!("building for linux/{arch}"));
-    let environment = compiler_environment(builder, arch)?;
+    let environment = release.environment(compiler_environment(release.builder, arch)?);
     let packages = &["kitbag-builder", "kitbag-registry", "kitbag-runner"];
-    let build = Build { packages, target: Some(target), profile, environment: &environment };
-    let directory = programs::workspace().join("target/release-programs").join(arch);
-    fs::create_dir_all(&directory)?;
-    for (path, name) in cargo_build(build, PROGRAMS)?.iter().zip(PROGRAMS) {
+    let build = Build { packages, target: Some(target), profile: release.profile, environment: &environment };
+    let directory = directory(arch)?;
+    for path in &cargo_build(build, PROGRAMS)? {
         check_static(path)?;
-        let copy = directory.join(name);
-        let size = fs::copy(path, &copy)?;
-        println!("{:>8.2} MB  {}", size as f64 / 1e6, copy.display());
+        copy(path, &directory)?;
     }
-    Ok(Built { arch, directory })
+    Ok(Built { os: "linux", arch, directory })
+}
+
+impl Release<'_> {
+    /// What cargo is told of the compiler, and all else that it is told.
+    fn environment(&self, compiler: Vec<(String, String)>) -> Vec<(String, String)> {
+        compiler.into_iter().chain([self.sources.flags()]).chain(self.environment.iter().cloned()).collect()
+    }
+}
+
+/// Where the programs for a platform go.
+fn directory(name: &str) -> Result<PathBuf> {
+    let directory = programs::workspace().join("target/release-programs").join(name);
+    fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+fn copy(program: &Path, directory: &Path) -> Result {
+    let copy = directory.join(program.file_name().unwrap_or_default());
+    let size = fs::copy(program, &copy)?;
+    println!("{:>8.2} MB  {}", size as f64 / 1e6, copy.display());
+    Ok(())
 }
 
 /// Neither an interpreter nor a shared library may be wanted.

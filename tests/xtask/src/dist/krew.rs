@@ -3,7 +3,9 @@
 
 /// The plugin for one platform.
 pub(super) struct Platform<'a> {
-    /// As Go names it.
+    /// The operating system, as Go names it.
+    pub(super) os: &'a str,
+    /// The architecture, as Go names it.
     pub(super) arch: &'a str,
     /// The archive's file name.
     pub(super) archive: String,
@@ -11,13 +13,21 @@ pub(super) struct Platform<'a> {
     pub(super) sha256: String,
 }
 
-/// The manifest; `url` is where the archives are, `version` begins with a `v`.
-pub(super) fn manifest(version: &str, url: &str, platforms: &[Platform<'_>]) -> String {
-    let url = url.trim_end_matches('/');
+/// Where archives are that nobody has published: a name that never resolves (RFC 2606).
+const NOWHERE: &str = "https://kitbag.invalid/releases";
+const UNPUBLISHED: &str = "\
+# The archives are nowhere yet: `cargo xtask dist --url URL` names the place. To try this one,
+#   kubectl krew install --manifest=kitbag.yaml --archive=kubectl-kitbag_VERSION_OS_ARCH.tar.gz
+";
+
+/// The manifest; `url` is where the archives are, if they are anywhere, `version` begins with a `v`.
+pub(super) fn manifest(version: &str, url: Option<&str>, platforms: &[Platform<'_>]) -> String {
+    let note = if url.is_some() { "" } else { UNPUBLISHED };
+    let url = url.unwrap_or(NOWHERE).trim_end_matches('/');
     let platforms: String = platforms.iter().map(|platform| entry(url, version, platform)).collect();
     format!(
         "\
-apiVersion: krew.googlecontainertools.github.com/v1alpha2
+{note}apiVersion: krew.googlecontainertools.github.com/v1alpha2
 kind: Plugin
 metadata:
   name: kitbag
@@ -33,11 +43,11 @@ spec:
     )
 }
 
-fn entry(url: &str, version: &str, Platform { arch, archive, sha256 }: &Platform<'_>) -> String {
+fn entry(url: &str, version: &str, Platform { os, arch, archive, sha256 }: &Platform<'_>) -> String {
     format!(
         "  - selector:
       matchLabels:
-        os: linux
+        os: {os}
         arch: {arch}
     uri: {url}/{version}/{archive}
     sha256: {sha256}
@@ -57,8 +67,9 @@ mod tests {
 
     #[test]
     fn krew_finds_each_platform() {
-        let platform = |arch| Platform { arch, archive: format!("a_{arch}.tar.gz"), sha256: "0".repeat(64) };
-        let text = manifest("v1.2.3", "https://tool.example/releases/", &[platform("amd64"), platform("arm64")]);
+        let platform = |os, arch| Platform { os, arch, archive: format!("a_{arch}.tar.gz"), sha256: "0".repeat(64) };
+        let platforms = [platform("linux", "amd64"), platform("darwin", "arm64")];
+        let text = manifest("v1.2.3", Some("https://tool.example/releases/"), &platforms);
         let expected = "\
   platforms:
   - selector:
@@ -75,11 +86,15 @@ mod tests {
         to: .
   - selector:
       matchLabels:
-        os: linux
+        os: darwin
         arch: arm64
     uri: https://tool.example/releases/v1.2.3/a_arm64.tar.gz
 ";
         assert!(text.contains(expected), "{text}");
-        assert!(text.starts_with("apiVersion: krew.googlecontainertools.github.com/v1alpha2\nkind: Plugin\n"));
+        let start = "apiVersion: krew.googlecontainertools.github.com/v1alpha2\nkind: Plugin\n";
+        assert!(text.starts_with(start), "{text}");
+        let unpublished = manifest("v1.2.3", None, &platforms);
+        assert!(unpublished.starts_with("# The archives are nowhere yet"), "{unpublished}");
+        assert!(unpublished.contains("uri: https://kitbag.invalid/releases/v1.2.3/a_amd64.tar.gz"), "{unpublished}");
     }
 }
