@@ -43,7 +43,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Where the files go
-    #[arg(long, value_name = "DIR", default_value = "target/dist")]
+    #[arg(long, value_name = "DIR", default_value = "target/distribution")]
     out: PathBuf,
     /// Where people will find the archives: goes into the krew manifest, which without it is only good for trying
     #[arg(long, value_name = "URL")]
