@@ -151,7 +151,7 @@ fn registry_image(builder: &Path, built: &[Built], options: &Options, file: &Pat
         image.arg(format!("--program-{arch}")).arg(directory.join("kitbag-registry"));
     }
     if let Some(name) = &options.image_name {
-        image.arg("--name").arg(name);
+        image.arg("--name").arg(format!("{name}:v{}", env!("CARGO_PKG_VERSION")));
     }
     image.arg("--to").arg(format!("oci-archive:{}", file.display()));
     let output = image.stderr(Stdio::inherit()).output()?;
