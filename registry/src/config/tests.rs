@@ -16,7 +16,7 @@ fn loaded(arguments: &[&str]) -> Result<Loaded, ConfigError> {
 fn config(arguments: &[&str]) -> Box<Config> {
     match loaded(arguments).unwrap().task {
         Task::Serve(config) | Task::Config { config, .. } => config,
-        Task::Ready { .. } => panic!("it has no settings"),
+        Task::Ready { .. } | Task::Catalog { .. } => panic!("it has no settings"),
     }
 }
 

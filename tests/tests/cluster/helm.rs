@@ -1,6 +1,6 @@
 //! The chart, as a platform team uses it: installed, tested, upgraded in its two steps, rolled back and uninstalled.
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
+use std::{path::PathBuf, process::Command, sync::OnceLock};
 
 use kitbag_tests::{
     deploy_tools, printed,
@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     Test,
     installed::{answers, generations, pulled_during, session},
+    plugin,
     world::{Printed, World},
 };
 
