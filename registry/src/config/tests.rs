@@ -255,16 +255,18 @@ fn help(task: Option<&str>) -> clap::Command {
 
 #[test]
 fn the_help_says_all() {
-    insta::assert_snapshot!(help(None).render_help(), @"
+    insta::assert_snapshot!(help(None).render_help(), @r"
     An OCI registry that composes images from their path: pull `<host>/strace/tcpdump`
 
     Usage: kitbag-registry <COMMAND>
 
     Commands:
-      serve   Serve a store until SIGTERM or Ctrl-C
-      config  Print the effective settings, and where each comes from
-      ready   Ask the running instance whether it is ready: exit code 0 if it is, 1 if not
-      help    Print this message or the help of the given subcommand(s)
+      serve    Serve a store until SIGTERM or Ctrl-C
+      config   Print the effective settings, and where each comes from
+      ready    Ask the running instance whether it is ready: exit code 0 if it is, 1 if not
+      catalog  Print the catalog that a cluster publishes of the store's newest generation,
+               `catalog.json`
+      help     Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -272,7 +274,8 @@ fn the_help_says_all() {
 
     Exit codes:
       0  it ended as it was told to (the log says whether connections were cut off); `ready`: it is
-      1  it could not start, or not go on; `ready`: it is not, or does not answer within 2 s
+      1  it could not start, or not go on; `ready`: it is not, or does not answer within 2 s;
+         `catalog`: the store cannot be read
       2  wrong arguments or settings
     ");
     insta::assert_snapshot!(help(Some("ready")).render_help(), @"

@@ -65,7 +65,7 @@ async fn an_image_that_may_yet_come_is_said_and_waited_for() {
     result.unwrap();
     insta::assert_snapshot!(said, @r"
     the node cannot pull the image yet, and tries again (ErrImagePull): dial tcp 127.0.0.1:5005: connect: connection refused
-    hint: nodes pull by themselves: `127.0.0.1:5005` has to answer on the node, whatever it does here; --registry names another
+    hint: nodes pull by themselves: `127.0.0.1:5005` has to answer on the node, whatever it does here; `kubectl kitbag doctor` examines the cluster's own, --registry names another
     ");
 }
 
