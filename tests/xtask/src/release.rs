@@ -19,8 +19,11 @@ use crate::{
 };
 
 const PROGRAMS: [&str; 3] = ["kitbag-builder", "kitbag-registry", "kubectl-kitbag"];
-/// Architectures, as images and as Rust name them.
-const TARGETS: [(&str, &str); 2] = [("amd64", "x86_64-unknown-linux-musl"), ("arm64", "aarch64-unknown-linux-musl")];
+/// Architectures, as images, Rust and readelf name them.
+const TARGETS: [(&str, &str, &str); 2] = [
+    ("amd64", "x86_64-unknown-linux-musl", "Advanced Micro Devices X86-64"),
+    ("arm64", "aarch64-unknown-linux-musl", "AArch64"),
+];
 
 /// Builds the programs into `target/release-programs/ARCH`, and refuses what is not static.
 pub(crate) fn run() -> Result {
@@ -60,18 +63,18 @@ pub(crate) fn builder() -> Result<PathBuf> {
 
 /// Builds the programs for Linux, and refuses what is not static.
 pub(crate) fn programs(release: &Release<'_>) -> Result<[Built; 2]> {
-    let [first, second] = TARGETS.map(|(arch, target)| for_arch(release, arch, target));
+    let [first, second] = TARGETS.map(|(arch, target, machine)| for_arch(release, arch, target, machine));
     Ok([first?, second?])
 }
 
-fn for_arch(release: &Release<'_>, arch: &'static str, target: &str) -> Result<Built> {
+fn for_arch(release: &Release<'_>, arch: &'static str, target: &str, machine: &str) -> Result<Built> {
     say(&format!("building for linux/{arch}"));
     let environment = release.environment(compiler_environment(release.builder, arch)?);
     let packages = &["kitbag-builder", "kitbag-registry", "kitbag-runner"];
     let build = Build { packages, target: Some(target), profile: release.profile, environment: &environment };
     let directory = directory(arch)?;
     for path in &cargo_build(build, PROGRAMS)? {
-        check_static(path)?;
+        check_static(path, machine)?;
         copy(path, &directory)?;
     }
     Ok(Built { os: "linux", arch, directory })
@@ -98,12 +101,17 @@ fn copy(program: &Path, directory: &Path) -> Result {
     Ok(())
 }
 
-/// Neither an interpreter nor a shared library may be wanted.
-fn check_static(program: &Path) -> Result {
-    let output = Command::new("readelf").args(["--wide", "--program-headers", "--dynamic"]).arg(program).output()?;
+/// It has to be for that machine, and neither an interpreter nor a shared library may be wanted.
+fn check_static(program: &Path, machine: &str) -> Result {
+    let mut readelf = Command::new("readelf");
+    let output = readelf.args(["--wide", "--file-header", "--program-headers", "--dynamic"]).arg(program).output()?;
     let headers = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !headers.contains("LOAD") {
         return Err(format!("readelf cannot read {}", program.display()).into());
+    }
+    let of = headers.lines().find_map(|line| line.trim().strip_prefix("Machine:")).unwrap_or_default().trim();
+    if of != machine {
+        return Err(format!("{} is for `{of}` instead of `{machine}`", program.display()).into());
     }
     match headers.lines().find(|line| line.contains("INTERP") || line.contains("(NEEDED)")) {
         Some(line) => Err(format!("{} is not static: {}", program.display(), line.trim()).into()),
@@ -116,8 +124,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dynamic_program_is_refused() {
+    fn a_program_for_another_machine_or_a_dynamic_one_is_refused() {
         let own = std::env::current_exe().unwrap();
-        assert!(check_static(&own).unwrap_err().to_string().contains("is not static"));
+        let own_machine = if cfg!(target_arch = "x86_64") { TARGETS[0].2 } else { TARGETS[1].2 };
+        assert!(check_static(&own, own_machine).unwrap_err().to_string().contains("is not static"));
+        assert!(check_static(&own, "another").unwrap_err().to_string().contains("instead of `another`"));
     }
 }

@@ -24,9 +24,14 @@ const MAX_PAGE_BITS: u8 = 24;
 /// The C library, which is always there.
 const SYSTEM: &str = "/usr/lib/libSystem.B.dylib";
 
-/// Refuses a program that wants more than the C library and these frameworks, or whose signature does not fit.
-pub(super) fn check(program: &[u8], frameworks: &[&str]) -> Result {
+/// Refuses a program for another processor (`CPU_TYPE_…`), one that wants more than the C library and these frameworks, and
+/// one whose signature does not fit.
+pub(super) fn check(program: &[u8], processor: u32, frameworks: &[&str]) -> Result {
     let header = MachHeader64::<LittleEndian>::parse(program, 0)?;
+    let of = header.cputype(LittleEndian);
+    if of != processor {
+        return Err(format!("it is for the processor {of:#x} instead of {processor:#x}").into());
+    }
     let mut commands = header.load_commands(LittleEndian, program, 0)?;
     let mut signature = None;
     while let Some(command) = commands.next()? {
@@ -84,6 +89,8 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use object::macho::{CPU_TYPE_ARM64, CPU_TYPE_X86_64};
+
     use super::*;
 
     /// A program of two pages, the last of which is short, with one command for each library and one for the signature.
@@ -99,7 +106,7 @@ mod tests {
         let code = 4096 + 100_u32;
         let signature = [0x1d, 16, code, 20 + 44 + 64];
         commands.extend(signature.iter().flat_map(|field| field.to_le_bytes()));
-        let header = [0xfeed_facf, 0x0100_000c, 0, 2, libraries.len() as u32 + 1, commands.len() as u32, 0, 0];
+        let header = [0xfeed_facf, CPU_TYPE_ARM64, 0, 2, libraries.len() as u32 + 1, commands.len() as u32, 0, 0];
         let mut program: Vec<u8> = header.iter().flat_map(|field: &u32| field.to_le_bytes()).collect();
         program.extend(commands);
         program.resize(code as usize, 7);
@@ -116,7 +123,7 @@ mod tests {
     }
 
     fn said(program: &[u8]) -> String {
-        check(program, &["Security"]).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+        check(program, CPU_TYPE_ARM64, &["Security"]).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
     }
 
     #[test]
@@ -124,6 +131,8 @@ mod tests {
         let security = "/System/Library/Frameworks/Security.framework/Versions/A/Security";
         assert_eq!(said(&program(&[SYSTEM, security])), "fine");
         assert_eq!(said(&program(&["/opt/lib/libssl.dylib"])), "it wants the library `/opt/lib/libssl.dylib`");
+        let other = check(&program(&[SYSTEM]), CPU_TYPE_X86_64, &[]).unwrap_err();
+        assert_eq!(other.to_string(), "it is for the processor 0x100000c instead of 0x1000007");
         assert!(said(b"\x7fELF").contains("Mach-O"), "{}", said(b"\x7fELF"));
     }
 

@@ -9,14 +9,31 @@ use kitbag_tests::{
     packages,
     programs::{Build, cargo_build, compiler_environment},
 };
+use object::macho::{CPU_TYPE_ARM64, CPU_TYPE_X86_64};
 
 use super::{Built, Release, mach_o};
 use crate::{Result, demo::say};
 
-/// Architectures, as Go, Rust and the compiler name them.
-const TARGETS: [(&str, &str, &str); 2] = [
-    ("amd64", "x86_64-apple-darwin", "x86_64-macos.11.0-none"),
-    ("arm64", "aarch64-apple-darwin", "aarch64-macos.11.0-none"),
+/// An architecture, by all its names.
+struct Target {
+    /// As Go has it.
+    arch: &'static str,
+    /// As Rust has it.
+    rust: &'static str,
+    /// As the compiler has it.
+    triple: &'static str,
+    /// As it stands in programs.
+    processor: u32,
+}
+
+const TARGETS: [Target; 2] = [
+    Target { arch: "amd64", rust: "x86_64-apple-darwin", triple: "x86_64-macos.11.0-none", processor: CPU_TYPE_X86_64 },
+    Target {
+        arch: "arm64",
+        rust: "aarch64-apple-darwin",
+        triple: "aarch64-macos.11.0-none",
+        processor: CPU_TYPE_ARM64,
+    },
 ];
 /// Frameworks, and the crate that declares what is used of each.
 const FRAMEWORKS: [(&str, &str); 2] =
@@ -25,7 +42,7 @@ const PLUGIN: &str = "kubectl-kitbag";
 
 /// Builds the plugin for both architectures, and refuses what macOS would not start.
 pub(crate) fn plugin(release: &Release<'_>) -> Result<[Built; 2]> {
-    packages::add_targets(&TARGETS.map(|(_, target, _)| target), &mut say)?;
+    packages::add_targets(&TARGETS.map(|target| target.rust), &mut say)?;
     let frameworks = super::directory("frameworks")?;
     for (name, declared_by) in FRAMEWORKS {
         let directory = frameworks.join(format!("{name}.framework"));
@@ -33,23 +50,24 @@ pub(crate) fn plugin(release: &Release<'_>) -> Result<[Built; 2]> {
         let symbols = stub::symbols(release.sources.of(declared_by))?;
         fs::write(directory.join(format!("{name}.tbd")), stub::stub(name, &symbols))?;
     }
-    let [first, second] = TARGETS.map(|(arch, target, triple)| for_arch(release, arch, target, triple, &frameworks));
+    let [first, second] = TARGETS.map(|target| for_arch(release, &target, &frameworks));
     Ok([first?, second?])
 }
 
-fn for_arch(release: &Release<'_>, arch: &'static str, target: &str, triple: &str, frameworks: &Path) -> Result<Built> {
+fn for_arch(release: &Release<'_>, target: &Target, frameworks: &Path) -> Result<Built> {
+    let Target { arch, rust, triple, processor } = *target;
     say(&format!("building {PLUGIN} for darwin/{arch}"));
     let directory = super::directory(&format!("darwin-{arch}"))?;
     let compiler = directory.join("cc");
     fs::write(&compiler, wrapper(triple, frameworks))?;
     fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755))?;
     let mut environment = compiler_environment(release.builder, arch)?;
-    environment.extend(variables(target, &compiler, &environment));
+    environment.extend(variables(rust, &compiler, &environment));
     let environment = release.environment(environment);
     let packages = &["kitbag-runner"];
-    let build = Build { packages, target: Some(target), profile: release.profile, environment: &environment };
+    let build = Build { packages, target: Some(rust), profile: release.profile, environment: &environment };
     let [program] = cargo_build(build, [PLUGIN])?;
-    mach_o::check(&fs::read(&program)?, &FRAMEWORKS.map(|(name, _)| name))
+    mach_o::check(&fs::read(&program)?, processor, &FRAMEWORKS.map(|(name, _)| name))
         .map_err(|error| format!("macOS would not start {}: {error}", program.display()))?;
     super::copy(&program, &directory)?;
     Ok(Built { os: "darwin", arch, directory })
