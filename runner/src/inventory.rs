@@ -9,7 +9,8 @@ use kitbag_toolsets::{Catalog, ImagePath, Name, NameIndex, Needs, Published, Too
 
 use crate::cli::Whose;
 use crate::cluster;
-use crate::discovery::{Discovered, discover};
+use crate::discovery::{Discovered, DiscoveryError, discover};
+use crate::error::Error;
 use crate::image::Registry;
 use crate::tools::ToolsError;
 
@@ -53,28 +54,58 @@ pub(crate) struct Stock {
     pub(crate) registry: Option<Registry>,
 }
 
-/// The inventory of the cluster, or of this program. Each request is told with the time since `since`, if there is one.
+/// The inventory of the cluster, or else of this program, so that there always is one. Each request is told with the time
+/// since `since`, if there is one.
 pub(crate) async fn find(whose: &Whose, since: Option<Instant>) -> Result<Stock, CatalogErrors> {
     let catalog = Catalog::builtin()?;
+    if let Some(registry) = &whose.registry {
+        return Ok(Stock::of_registry(registry, &catalog));
+    }
     Ok(match ask(whose, since).await {
-        Ok(Discovered { registry, generation, published }) => Stock {
-            inventory: Inventory::published(&published, &catalog),
+        Ok(discovered) => Stock::of_cluster(discovered, &catalog),
+        Err(reason) => Stock::of_program(&reason, &catalog),
+    })
+}
+
+/// The same, for what is not to be guessed: this program's own only where nothing is installed.
+///
+/// # Errors
+/// Where that is not known.
+pub(crate) async fn find_surely(whose: &Whose, since: Option<Instant>) -> Result<Stock, Error> {
+    let catalog = Catalog::builtin()?;
+    if let Some(registry) = &whose.registry {
+        return Ok(Stock::of_registry(registry, &catalog));
+    }
+    let cluster = cluster::connect(&whose.common, since).await?;
+    match discover(&cluster.client).await {
+        Ok(discovered) => Ok(Stock::of_cluster(discovered, &catalog)),
+        Err(nothing @ DiscoveryError::Absent) => Ok(Stock::of_program(&nothing.to_string(), &catalog)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Stock {
+    fn of_cluster(Discovered { registry, generation, published }: Discovered, catalog: &Catalog) -> Self {
+        Self {
+            inventory: Inventory::published(&published, catalog),
             source: format!("the cluster's catalog, generation `{generation}`"),
             registry: Some(registry),
-        },
-        Err(reason) => Stock {
-            inventory: Inventory::of(&catalog),
-            source: format!("the catalog of this program ({reason})"),
-            registry: whose.registry.clone(),
-        },
-    })
+        }
+    }
+
+    fn of_registry(registry: &Registry, catalog: &Catalog) -> Self {
+        let reason = format!("what the registry at `{registry}` has, only its images tell");
+        Self { registry: Some(registry.clone()), ..Self::of_program(&reason, catalog) }
+    }
+
+    fn of_program(reason: &str, catalog: &Catalog) -> Self {
+        let source = format!("the catalog of this program ({reason})");
+        Self { inventory: Inventory::of(catalog), source, registry: None }
+    }
 }
 
 /// What the cluster has, or why that is not known.
 async fn ask(whose: &Whose, since: Option<Instant>) -> Result<Discovered, String> {
-    if let Some(registry) = &whose.registry {
-        return Err(format!("what the registry at `{registry}` has, only its images tell"));
-    }
     let flags = whose.common.clone();
     // A task of its own, because a credential plugin holds up the thread that it is asked from.
     let asked = tokio::spawn(async move {

@@ -66,9 +66,9 @@ pub(crate) struct Uninstall {
 /// Prints a policy that lets only debug containers of this kind into pods.
 ///
 /// Only from the registry, only with capabilities that the tools in the image's name need, never privileged; and where
-/// groups are named, only by their members. The registry and the tools are those that the cluster publishes; without an
-/// installation `127.0.0.1:5050` and this program's own catalog, which is then said. Every other change of pods is left
-/// alone.
+/// groups are named, only by their members. The registry and the tools are those that the cluster publishes; where nothing
+/// is installed `127.0.0.1:5050` and this program's own catalog, which is then said; with --registry the cluster is not
+/// asked. Every other change of pods is left alone.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:

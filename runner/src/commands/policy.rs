@@ -13,7 +13,7 @@ use crate::progress::Progress;
 /// Runs the command.
 pub(crate) async fn run(arguments: &Policy) -> Result<u8, Error> {
     let progress = Progress::new(arguments.whose.common.verbose);
-    let Stock { inventory, source, registry } = inventory::find(&arguments.whose, progress.clock()).await?;
+    let Stock { inventory, source, registry } = inventory::find_surely(&arguments.whose, progress.clock()).await?;
     let registry = registry.unwrap_or_else(|| Registry::on_loopback(PORT));
     progress.say(&format!("for images from `{registry}`; asked what tools need: {source}"));
     let wanted = Wanted {

@@ -25,13 +25,25 @@ fn role(line: &[String]) -> Result<String, Error> {
         }
         Command::Attach(attach) => (Doing::Attach(Found::of(&attach.pods.required()?)), attach.common),
         Command::End(end) => (Doing::End(Found::of(&end.pods.required()?)), end.common),
-        Command::Tools(_) | Command::Needs(_) => {
+        Command::Tools(_) | Command::Needs(_) | Command::Policy(_) => {
             return Ok(format!(
                 "# `kubectl kitbag {}` takes no Role: what it asks for, the cluster's catalog, `kubectl kitbag install` lets every user read\n",
                 line.join(" ")
             ));
         }
-        _ => {
+        Command::Doctor(_) => {
+            return Ok(format!(
+                "# `kubectl kitbag {}` takes no Role: it leaves out what you may not see, and says what else is missing\n",
+                line.join(" ")
+            ));
+        }
+        Command::Install(_) | Command::Uninstall(_) => {
+            return Ok(format!(
+                "# `kubectl kitbag {}` is for a platform team: it names each permission that is missing before it touches anything\n",
+                line.join(" ")
+            ));
+        }
+        Command::Rbac(_) | Command::Completion(_) | Command::Man(_) | Command::Complete(_) => {
             return Ok(format!(
                 "# `kubectl kitbag {}` takes no Role: it asks the cluster for nothing\n",
                 line.join(" ")

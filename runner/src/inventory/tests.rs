@@ -48,3 +48,11 @@ async fn where_the_cluster_says_nothing_this_program_does_and_says_why() {
     the catalog of this program (what the registry at `ghcr.example/acme` has, only its images tell)
     "#);
 }
+
+#[tokio::test]
+async fn what_is_not_to_be_guessed_is_not() {
+    let nowhere = Whose::of_flags(&["--kubeconfig=/nonexistent".to_owned()]);
+    assert!(find_surely(&nowhere, None).await.is_err());
+    let named = Whose::of_flags(&["--registry=ghcr.example/acme".to_owned()]);
+    assert_eq!(find_surely(&named, None).await.unwrap().registry, named.registry);
+}
