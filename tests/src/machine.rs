@@ -236,6 +236,13 @@ fn network(member: Member) -> Result<()> {
         );
     }
     feed(Command::new("ip").args(["-batch", "-"]), script.as_bytes())?;
+    // A switch asks no firewall: otherwise what other machines send to this one is tracked twice, on its way and here.
+    for family in ["iptables", "ip6tables"] {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{family}");
+        if Path::new(&path).exists() {
+            fs::write(&path, "0").map_err(file("write", &path))?;
+        }
+    }
     let forward = "/proc/sys/net/ipv4/ip_forward";
     fs::write(forward, "1").map_err(file("write", forward))
 }

@@ -109,6 +109,11 @@ impl Node {
         self.member.name()
     }
 
+    /// Its address, as other machines have it.
+    pub fn address(&self) -> String {
+        self.member.address()
+    }
+
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -4,7 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Barrier,
+    sync::RwLock,
     thread,
     time::{Duration, Instant},
 };
@@ -62,20 +62,23 @@ impl Pulls {
 /// Has so many clients pull `image` at once, each by a connection of its own, one after the other from the next target.
 ///
 /// # Panics
-/// Without a target, or when the system has no room for so many threads.
+/// Without a target, or when a client does.
 pub fn pull(targets: &[Target], clients: usize, image: Image<'_>) -> Pulls {
-    let start = Barrier::new(clients);
+    // Closed until all are there; a client that cannot be started leaves nobody waiting.
+    let start = RwLock::new(());
     let ended: Vec<_> = thread::scope(|scope| {
         let client = |number: usize| {
             let (start, target) = (&start, &targets[number % targets.len()]);
             let run = move || {
-                start.wait();
+                drop(start.read());
                 let begun = Instant::now();
                 pull_one(target, image).map(|bytes| (begun.elapsed(), bytes))
             };
             thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).expect("there is room for a thread")
         };
+        let closed = start.write();
         let running: Vec<_> = (0..clients).map(client).collect();
+        drop(closed);
         running.into_iter().map(|thread| thread.join().expect("a client does not panic")).collect()
     });
     let mut pulls = Pulls::default();

@@ -64,7 +64,7 @@ fn by_kustomize(world: &World) {
 fn a_session(world: &World) {
     let registry = ["get", "configmap", "kitbag", "-n", "kube-public", "-o", "jsonpath={.data.registry}"];
     assert_eq!(world.kubectl(&registry), CENTRAL);
-    session_from(world, CENTRAL, "tcpdump", "tcpdump --version");
+    session_from(world, CENTRAL, "strace", "strace -V");
 }
 
 /// Documents of whole images, of all platforms and both compressions, here and there.
@@ -130,10 +130,10 @@ fn a_drain_takes_one(world: &World) {
         evict(world, &first).expect_code(0);
         let refused = evict(world, &second).expect_code(1);
         assert!(refused.stderr.contains("disruption budget"), "{}", refused.stderr);
-        answering(1);
         // Who has not heard of it yet still finds the one that goes.
         let answer = world.first().inside(|| fetch(own, "/v2/")).unwrap();
         assert_eq!(answer.unwrap().head.status, 200);
+        answering(1);
         for node in &world.nodes {
             world.kubectl(&["uncordon", &node.name()]);
         }
@@ -217,7 +217,8 @@ fn evict(world: &World, pod: &str) -> printed::Printed {
 
 /// Waits until what stands in front has so many to send to.
 fn answering(count: usize) {
-    FRONT.lock().unwrap().as_ref().expect("it was started").wait(count).unwrap();
+    let answering = FRONT.lock().unwrap().as_ref().expect("it was started").wait(count);
+    answering.unwrap();
 }
 
 fn address() -> SocketAddr {

@@ -21,7 +21,7 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
     ("helm refuses values that make no sense", refusals),
     ("helm installs a registry on each node", install),
     ("helm tests by a pull", |world| drop(helm(world, &["test", RELEASE]).expect_code(0))),
-    ("helm installs for sessions with no flag", |world| session(world, "dig", "dig -v")),
+    ("helm installs for sessions with no flag", |world| session(world, "strace", "strace -V")),
     ("helm refuses discovery that is ahead of the registries", ahead),
     ("helm upgrades in the middle of pulls", upgrade),
     ("helm rolls back in the middle of pulls", rollback),

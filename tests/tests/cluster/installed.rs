@@ -16,6 +16,7 @@ use kitbag_tests::{
     Node, printed,
     programs::workspace,
     server::{NAME, Server},
+    workload,
 };
 use serde_json::Value;
 
@@ -29,7 +30,7 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
     ("a registry on each node, by kustomize", by_kustomize),
     ("it listens on the loopback only", it_listens_on_the_loopback_only),
     ("it takes little", it_takes_little),
-    ("a session on both nodes, with no flag", |world| session(world, "dig", "dig -v")),
+    ("a session on both nodes, with no flag", |world| session(world, "strace", "strace -V")),
     ("it comes back when it was killed", it_comes_back),
     ("a drained node keeps it", a_drained_node_keeps_it),
     ("another generation in the middle of pulls", another_generation),
@@ -39,6 +40,8 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
 
 /// Where nodes pull from.
 pub(crate) const REGISTRY: &str = "127.0.0.1:5050";
+/// A tool that is only pulled.
+const PULLED: &str = "tcpdump";
 /// Pulls that a rollout is to be seen by, on each node.
 const PULLS: usize = 25;
 /// The most memory that an idle registry has for itself, in KiB.
@@ -88,8 +91,12 @@ fn a_drained_node_keeps_it(world: &World) {
     let node = world.second();
     let pods = || world.kubectl(&["get", "pods", "-n", "kitbag", "-o", "name"]);
     let before = pods();
-    // Pods that nothing makes anew are in the way, and this is about the ones of the DaemonSet.
-    world.kubectl(&["drain", &node.name(), "--ignore-daemonsets", "--pod-selector", "app.kubernetes.io/name=kitbag"]);
+    // A pod of another kind goes. Those that the tests want to keep are left out.
+    world.first().apply(&workload::shop_on(node, "drained")).unwrap();
+    world.kubectl(&["label", "pod", "drained", "app.kubernetes.io/name=drained"]);
+    let selected = "app.kubernetes.io/name in (kitbag, drained)";
+    world.kubectl(&["drain", &node.name(), "--ignore-daemonsets", "--force", "--pod-selector", selected]);
+    assert_eq!(world.kubectl(&["get", "pod", "drained", "--ignore-not-found"]), "");
     assert_eq!(pods(), before);
     node.cri_pull(&[&format!("{REGISTRY}/dig:{}", world.few.generation)]).unwrap();
     world.kubectl(&["uncordon", &node.name()]);
@@ -155,10 +162,11 @@ pub(crate) fn pulled_during(world: &World, generation: &str, change: impl FnOnce
 }
 
 /// Pulls images of a generation on both nodes, over and over, until `change` is through, and [`PULLS`] on each node at the
-/// least; none may fail. The images' IDs.
+/// least; none may fail. The images' IDs. Layers come each time: no session of these tests leaves them on the first node.
 pub(crate) fn pulled_from(world: &World, registry: &str, generation: &str, change: impl FnOnce()) -> BTreeSet<String> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let layers = layers(&world.few.catalog, PULLED);
         let pull = |node: &Node| {
             let (mut count, mut images) = (0, BTreeSet::new());
             while count < PULLS || !done.load(Ordering::Relaxed) {
@@ -167,11 +175,14 @@ pub(crate) fn pulled_from(world: &World, registry: &str, generation: &str, chang
                 let pulled = node.cri_pull(&names).unwrap();
                 images.extend(pulled.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())));
                 count += names.len();
+                let is_first = node.name() == world.first().name();
+                assert!(!is_first || has_any(node, &layers), "no layer of `{PULLED}` has come");
                 node.cri_remove(&names).unwrap();
+                assert!(!is_first || !has_any(node, &layers), "the layer of `{PULLED}` has not gone");
             }
             images
         };
-        let pulling: Vec<_> = world.nodes.iter().map(|node| scope.spawn(move || pull(node))).collect();
+        let pulling: Vec<_> = world.nodes.iter().map(|node| scope.spawn(|| pull(node))).collect();
         // A failure of either ends the other, too.
         let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
         done.store(true, Ordering::Relaxed);
@@ -181,7 +192,24 @@ pub(crate) fn pulled_from(world: &World, registry: &str, generation: &str, chang
 }
 
 fn sets() -> [&'static str; 5] {
-    ["strace", "tcpdump", "dig", "strace/tcpdump", "strace/tcpdump/dig"]
+    ["strace", PULLED, "dig", "strace/tcpdump", "strace/tcpdump/dig"]
+}
+
+/// The digests of a tool's layers.
+fn layers(catalog: &str, tool: &str) -> BTreeSet<String> {
+    let catalog: Value = serde_json::from_str(catalog).unwrap();
+    let tools = catalog["tools"].as_array().unwrap();
+    let tool = tools.iter().find(|it| it["name"] == tool).unwrap_or_else(|| panic!("no {tool}: {catalog}"));
+    let text = tool.to_string();
+    let digests = text.split('"').filter(|word| word.starts_with("sha256:")).map(str::to_owned);
+    digests.collect()
+}
+
+/// Has a node's containerd any of these blobs?
+fn has_any(node: &Node, blobs: &BTreeSet<String>) -> bool {
+    let mut command = node.command("ctr");
+    command.args(["--namespace", "k8s.io", "content", "ls", "--quiet"]);
+    printed::run(command, b"").expect_code(0).stdout.lines().any(|blob| blobs.contains(blob))
 }
 
 /// Runs `command` with `tool` and no flag in a pod of each node; its image is the cluster's own.

@@ -30,7 +30,7 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
     ("install with another image's catalog", another_catalog),
     ("install, by two people at once", by_two_at_once),
     ("install again changes nothing", again),
-    ("a session on both nodes after install", |world| session(world, "tcpdump", "tcpdump --version")),
+    ("a session on both nodes after install", |world| session(world, "strace", "strace -V")),
     ("discovery is for everybody, and nothing beside it", discovery_is_for_everybody),
     ("install of another generation in the middle of pulls", another_generation),
     ("and of the one before it again", the_generation_before),

@@ -1,8 +1,9 @@
-//! A registry on each of two nodes: how long it takes to be there, what it costs while nobody asks, and what a session
-//! waits for when its image is not on the node yet.
+//! A registry on each of two nodes: how long it takes to be there, what it costs while nobody asks, what a session waits for
+//! when its image is not on the node yet, and what many clients wait for that come at once.
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     path::Path,
     process::Command,
     thread,
@@ -11,9 +12,12 @@ use std::{
 
 use kitbag_tests::{
     Node, Options, cache,
+    image::architecture,
     printed::run,
     programs::Programs,
+    registry::Registry,
     server::{FEW, Server},
+    swarm::{self, Image, Target},
     workload,
 };
 
@@ -24,6 +28,8 @@ use crate::{Result, demo::say};
 const INSTALLS: usize = 3;
 /// How often a session is begun, with nothing on the node and with everything.
 const SESSIONS: usize = 10;
+/// Clients that pull at once.
+const CLIENTS: usize = 200;
 /// For how long an idle registry is watched.
 const IDLE: Duration = Duration::from_secs(60);
 /// For what has to happen some time.
@@ -55,13 +61,9 @@ pub(crate) fn measure(programs: &Programs) -> Result<Vec<Figure>> {
 
 fn measure_on(nodes: &[Node; 2], programs: &Programs, dir: &Path) -> Result<Vec<Figure>> {
     let server = Server::build(programs, &dir.join("store"), FEW, nodes)?;
-    let catalog = dir.join("catalog.json");
-    std::fs::write(&catalog, &server.catalog)?;
     let [first, second] = nodes;
     first.add_client("kubectl-kitbag", &programs.plugin)?;
-    let mut install = kitbag(first, &["install", "--image", &server.image(), "--catalog"]);
-    install.arg(&catalog);
-
+    let mut install = kitbag(first, &["install", "--image", &server.image()]);
     let mut installs = vec![took(&mut install)?];
     while installs.len() < INSTALLS {
         took(&mut kitbag(first, &["uninstall"]))?;
@@ -71,6 +73,7 @@ fn measure_on(nodes: &[Node; 2], programs: &Programs, dir: &Path) -> Result<Vec<
         vec![Figure::new("install, until both nodes answer", median(installs), "s", Some(Goal::AtMost(15.0)))];
     figures.extend(idle(nodes)?);
     figures.extend(sessions(first, second)?);
+    figures.extend(central(nodes, programs, &dir.join("store"), &server.generation)?);
     Ok(figures)
 }
 
@@ -137,6 +140,27 @@ fn sessions(first: &Node, node: &Node) -> Result<[Figure; 3]> {
         Figure::new("the same with the image there", warm, "s", None),
         Figure::new("nothing on the node, ratio", cold / warm, "x", Some(Goal::AtMost(1.3))),
     ])
+}
+
+/// Many clients at once, whole images, from two replicas that have never heard of the image; each layer is hashed.
+fn central(nodes: &[Node; 2], programs: &Programs, store: &Path, generation: &str) -> Result<[Figure; 2]> {
+    let mut targets = Vec::new();
+    let mut replicas = Vec::new();
+    for node in nodes {
+        let address = SocketAddr::new(node.address().parse()?, 5055);
+        replicas.push(Registry::start_in(node, &programs.registry, store, address, &[])?);
+        targets.push(Target { address, tls: None });
+    }
+    let image = Image { path: "dig/tcpdump", tag: generation, architecture: architecture() };
+    let pulls = nodes[0].inside(|| swarm::pull(&targets, CLIENTS, image))?;
+    if let Some(failure) = pulls.failures.first() {
+        return Err(format!("{} of {CLIENTS} clients failed: {failure}", pulls.failures.len()).into());
+    }
+    let figure = |name: &str, share| {
+        let within = pulls.within(share).unwrap_or_default().as_secs_f64();
+        Figure::new(&format!("{CLIENTS} clients pull at once, {name}"), within, "s", None)
+    };
+    Ok([figure("p50", 0.5), figure("p99", 0.99)])
 }
 
 /// What a node's containerd has of images: blobs, and layers that were unpacked.
