@@ -165,24 +165,25 @@ pub(crate) fn pulled_during(world: &World, generation: &str, change: impl FnOnce
 /// least; none may fail. The images' IDs. Layers come each time: no session of these tests leaves them on the first node.
 pub(crate) fn pulled_from(world: &World, registry: &str, generation: &str, change: impl FnOnce()) -> BTreeSet<String> {
     let done = AtomicBool::new(false);
+    let layers = layers(&world.few.catalog, PULLED);
+    let pull = |node: &Node| {
+        let (mut count, mut images) = (0, BTreeSet::new());
+        while count < PULLS || !done.load(Ordering::Relaxed) {
+            let names = sets().map(|set| format!("{registry}/{set}:{generation}"));
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let pulled = node.cri_pull(&names).unwrap();
+            images.extend(pulled.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())));
+            count += names.len();
+            let is_first = node.name() == world.first().name();
+            assert!(!is_first || has_any(node, &layers), "no layer of `{PULLED}` has come");
+            node.cri_remove(&names).unwrap();
+            assert!(!is_first || !has_any(node, &layers), "the layer of `{PULLED}` has not gone");
+        }
+        images
+    };
+    let pull = &pull;
     thread::scope(|scope| {
-        let layers = layers(&world.few.catalog, PULLED);
-        let pull = |node: &Node| {
-            let (mut count, mut images) = (0, BTreeSet::new());
-            while count < PULLS || !done.load(Ordering::Relaxed) {
-                let names = sets().map(|set| format!("{registry}/{set}:{generation}"));
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                let pulled = node.cri_pull(&names).unwrap();
-                images.extend(pulled.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())));
-                count += names.len();
-                let is_first = node.name() == world.first().name();
-                assert!(!is_first || has_any(node, &layers), "no layer of `{PULLED}` has come");
-                node.cri_remove(&names).unwrap();
-                assert!(!is_first || !has_any(node, &layers), "the layer of `{PULLED}` has not gone");
-            }
-            images
-        };
-        let pulling: Vec<_> = world.nodes.iter().map(|node| scope.spawn(|| pull(node))).collect();
+        let pulling: Vec<_> = world.nodes.iter().map(|node| scope.spawn(move || pull(node))).collect();
         // A failure of either ends the other, too.
         let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
         done.store(true, Ordering::Relaxed);
