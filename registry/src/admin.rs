@@ -16,7 +16,7 @@ use crate::handlers::Health;
 use crate::listen::{Endpoint, EndpointError};
 use crate::metrics::{self, Names};
 
-pub use client::{Answer, ask};
+pub use client::{Answer, Question, ask};
 pub use server::{Listener, MAX_CONNECTIONS, listen, serve};
 
 /// Why there is no admin listener, or no answer of one.

@@ -43,6 +43,9 @@ pub(crate) enum Task {
         /// The TOML file that says so, where no flag and no variable does
         #[arg(long, env = "KITBAG_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Ask only whether it answers at all: a damaged blob does not get better by a new start
+        #[arg(long)]
+        live: bool,
     },
     /// Print the catalog that a cluster publishes of the store's newest generation, `catalog.json`
     Catalog {

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
             let _ = io::stdout().write_all(config::print(&loaded.settings, output).as_bytes());
             ExitCode::SUCCESS
         }
-        Task::Ready { admin, config } => ready::ready(&admin, config.as_deref()),
+        Task::Ready { admin, config, live } => ready::ready(&admin, config.as_deref(), live),
         Task::Catalog { store } => catalog::catalog(&store),
     }
 }

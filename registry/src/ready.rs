@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use kitbag_registry::admin::{self, ask};
+use kitbag_registry::admin::{self, Question, ask};
 use kitbag_registry::listen::Endpoint;
 
 use crate::USAGE;
@@ -12,7 +12,8 @@ use crate::config::File;
 
 /// Asks the instance that has been given these endpoints, or this file. What counts is the exit code, also where the
 /// line cannot be written.
-pub(crate) fn ready(given: &[Endpoint], file: Option<&Path>) -> ExitCode {
+pub(crate) fn ready(given: &[Endpoint], file: Option<&Path>, live: bool) -> ExitCode {
+    let (question, word) = if live { (Question::Live, "live") } else { (Question::Ready, "ready") };
     let endpoint = match endpoint(given, file) {
         Ok(endpoint) => endpoint,
         Err(reason) => {
@@ -20,13 +21,13 @@ pub(crate) fn ready(given: &[Endpoint], file: Option<&Path>) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match ask(&endpoint) {
-        Ok(answer) if answer.ready => {
-            let _ = writeln!(io::stdout(), "ready: {}", answer.reason);
+    match ask(&endpoint, question) {
+        Ok(answer) if answer.yes => {
+            let _ = writeln!(io::stdout(), "{word}: {}", answer.reason);
             ExitCode::SUCCESS
         }
         Ok(answer) => {
-            let _ = writeln!(io::stdout(), "not ready: {}", answer.reason);
+            let _ = writeln!(io::stdout(), "not {word}: {}", answer.reason);
             ExitCode::FAILURE
         }
         Err(error) => {

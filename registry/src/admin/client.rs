@@ -1,4 +1,4 @@
-//! Asks an instance whether it is ready. For probes that are processes: small, and without a runtime.
+//! Asks an instance whether it is ready, or live. For probes that are processes: small, and without a runtime.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,11 +14,29 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of an answer.
 const LONGEST: u64 = 64 << 10;
 
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether all is well, so that clients may come.
+    Ready,
+    /// Whether it answers at all: if not, only a new start helps.
+    Live,
+}
+
+impl Question {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Ready => "/readyz",
+            Self::Live => "/livez",
+        }
+    }
+}
+
 /// What an instance says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Whether it is ready.
-    pub ready: bool,
+    /// Whether it is ready, or live, as was asked.
+    pub yes: bool,
     /// `ok`, or why it is not.
     pub reason: String,
 }
@@ -27,12 +45,17 @@ pub struct Answer {
 ///
 /// # Errors
 /// [`AdminError::Form`], [`AdminError::Unreachable`], [`AdminError::Silent`].
-pub fn ask(endpoint: &Endpoint) -> Result<Answer, AdminError> {
+pub fn ask(endpoint: &Endpoint, question: Question) -> Result<Answer, AdminError> {
     let (tell, told) = mpsc::channel();
+    let path = question.path();
     // In a thread, because connecting to a Unix socket has no time limit of its own.
     match endpoint.clone() {
-        Endpoint::Tcp(address) => thread::spawn(move || tell.send(TcpStream::connect(address).and_then(get))),
-        Endpoint::Unix(path) => thread::spawn(move || tell.send(connect_unix(&path).and_then(get))),
+        Endpoint::Tcp(address) => {
+            thread::spawn(move || tell.send(TcpStream::connect(address).and_then(|stream| get(stream, path))))
+        }
+        Endpoint::Unix(socket) => {
+            thread::spawn(move || tell.send(connect_unix(&socket).and_then(|stream| get(stream, path))))
+        }
         Endpoint::Tls(_) | Endpoint::Systemd => return Err(AdminError::Form(endpoint.to_string())),
     };
     match told.recv_timeout(TIMEOUT) {
@@ -42,8 +65,9 @@ pub fn ask(endpoint: &Endpoint) -> Result<Answer, AdminError> {
     }
 }
 
-fn get(mut stream: impl Read + Write) -> io::Result<String> {
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: kitbag-registry\r\nConnection: close\r\n\r\n")?;
+fn get(mut stream: impl Read + Write, path: &str) -> io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: kitbag-registry\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut text = String::new();
     stream.take(LONGEST).read_to_string(&mut text)?;
     Ok(text)
@@ -55,7 +79,7 @@ fn parse(text: &str) -> Option<Answer> {
     // Of the checks, those that have failed.
     let failed: Vec<&str> = body.lines().filter_map(|line| line.strip_prefix("[-]")).collect();
     let reason = if failed.is_empty() { body.trim().to_owned() } else { failed.join("; ") };
-    Some(Answer { ready: status == "200", reason })
+    Some(Answer { yes: status == "200", reason })
 }
 
 #[cfg(test)]
@@ -64,7 +88,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let answer = |ready, reason: &str| Some(Answer { ready, reason: reason.to_owned() });
+        let answer = |yes, reason: &str| Some(Answer { yes, reason: reason.to_owned() });
         assert_eq!(parse("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), answer(true, "ok"));
         let failed =
             "HTTP/1.1 503 Service Unavailable\r\n\r\n[+]start ok\n[-]serving it ends\n[-]blobs damaged: x\nfailed";

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use kitbag_toolsets::Generation;
 use kitbag_toolsets::generation::{sha256_digest, write_generation};
 
-use super::{Admin, AdminError, Answer, Endpoint, Health, ask, endpoint, listen, serve};
+use super::{Admin, AdminError, Answer, Endpoint, Health, Question, ask, endpoint, listen, serve};
 use crate::metrics::Metrics;
 
 fn admin() -> Admin {
@@ -124,7 +124,7 @@ fn endpoints_of_clients_are_none_for_questions() {
     insta::assert_snapshot!(endpoint("systemd").unwrap_err(), @"`systemd` is nothing for `admin`, which answers in plain HTTP on sockets of its own: write `127.0.0.1:5006`, `[::1]:5006` or `unix:/run/kitbag/admin.sock`");
     insta::assert_snapshot!(endpoint("unix:admin.sock").unwrap_err(), @"`admin.sock` cannot be the path of a Unix socket: begin it with `/` or `@`, with at most 107 bytes");
     assert!(matches!(listen(&Endpoint::Systemd, false), Err(AdminError::Form(_))));
-    assert!(matches!(ask(&Endpoint::Systemd), Err(AdminError::Form(_))));
+    assert!(matches!(ask(&Endpoint::Systemd, Question::Ready), Err(AdminError::Form(_))));
 }
 
 /// One runtime for the listeners, and questions from outside of it, as a probe asks.
@@ -156,10 +156,11 @@ fn it_answers_on_sockets() {
     let tcp = Endpoint::Tcp(address);
     for endpoint in [&unix, &tcp] {
         let reason = "start the store is not open yet".to_owned();
-        assert_eq!(ask(endpoint).unwrap(), Answer { ready: false, reason });
+        assert_eq!(ask(endpoint, Question::Live).unwrap(), Answer { yes: true, reason: "ok".to_owned() });
+        assert_eq!(ask(endpoint, Question::Ready).unwrap(), Answer { yes: false, reason });
     }
     admin.started(health);
-    assert_eq!(ask(&unix).unwrap(), Answer { ready: true, reason: "ok".to_owned() });
+    assert_eq!(ask(&unix, Question::Ready).unwrap(), Answer { yes: true, reason: "ok".to_owned() });
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
@@ -167,7 +168,7 @@ fn it_answers_on_sockets() {
     assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("\r\n\r\n"), "{text}");
     // The file goes with its listener.
     drop(runtime);
-    assert!(matches!(ask(&unix), Err(AdminError::Unreachable { .. })));
+    assert!(matches!(ask(&unix, Question::Ready), Err(AdminError::Unreachable { .. })));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 

@@ -278,7 +278,7 @@ fn the_help_says_all() {
          `catalog`: the store cannot be read
       2  wrong arguments or settings
     ");
-    insta::assert_snapshot!(help(Some("ready")).render_help(), @"
+    insta::assert_snapshot!(help(Some("ready")).render_help(), @r"
     Ask the running instance whether it is ready: exit code 0 if it is, 1 if not
 
     Usage: ready [OPTIONS]
@@ -288,6 +288,8 @@ fn the_help_says_all() {
                               KITBAG_ADMIN]
           --config <FILE>     The TOML file that says so, where no flag and no variable does [env:
                               KITBAG_CONFIG]
+          --live              Ask only whether it answers at all: a damaged blob does not get better by
+                              a new start
       -h, --help              Print help (see more with '--help')
     ");
     insta::assert_snapshot!(help(Some("serve")).render_help(), @r#"
