@@ -81,23 +81,24 @@ fn musl_target() -> String {
 /// # Errors
 /// When a build fails or differs; the builder has said why.
 pub fn store(programs: &Programs, locked: bool) -> Result<PathBuf> {
-    store_by(&programs.builder, locked)
+    let store = cache::dir().join("store");
+    update_store(&programs.builder, &store, locked)?;
+    Ok(store)
 }
 
-/// The same, where nothing but the builder is needed.
+/// The same for a store elsewhere, by this builder.
 ///
 /// # Errors
 /// As [`store`].
-pub fn store_by(builder: &Path, locked: bool) -> Result<PathBuf> {
-    let store = cache::dir().join("store");
+pub fn update_store(builder: &Path, store: &Path, locked: bool) -> Result<()> {
     let mut builder = Command::new(builder);
-    builder.args(["build", "--store"]).arg(&store).stdin(Stdio::null());
+    builder.args(["build", "--store"]).arg(store).stdin(Stdio::null());
     if locked {
         builder.arg("--locked");
     }
     let status = builder.status().map_err(spawn(&builder))?;
     if status.success() {
-        Ok(store)
+        Ok(())
     } else {
         Err(Error::Failed { command: "kitbag-builder build".into(), status, output: "it said why above".into() })
     }

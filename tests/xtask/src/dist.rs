@@ -42,10 +42,11 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// How to make it.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Where the files go
+    /// Where the files go: a new directory, or an empty one
     #[arg(long, value_name = "DIR", default_value = "target/distribution")]
     out: PathBuf,
-    /// Where people will find the archives: goes into the krew manifest, which without it is only good for trying
+    /// Where people will find the archives: the krew manifest names URL/VERSION/ARCHIVE. Without it, it is only good for
+    /// trying
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// What people will find the registry's image as: `kubectl kitbag install` then needs no --image. Pushing it there
@@ -55,15 +56,22 @@ pub(crate) struct Options {
     /// The profile of the programs; `release` is quicker to build and larger than what ships
     #[arg(long, value_name = "NAME", default_value = "dist")]
     profile: String,
-    /// The store for the registry's image [default: the whole catalog, built into the cache]
+    /// The store for the registry's image, brought up to date: that of the last release, whose images are then served
+    /// too [default: a new one]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
 
 /// Makes everything.
 pub(crate) fn run(options: &Options) -> Result {
-    set_up()?;
+    if env::var_os(SERVER_IMAGE).is_some() {
+        return Err(format!("${SERVER_IMAGE} is set: unset it, and name the image by --image-name").into());
+    }
     fs::create_dir_all(&options.out)?;
+    if fs::read_dir(&options.out)?.next().is_some() {
+        return Err(format!("`{}` is not empty: name another by --out, or remove it", options.out.display()).into());
+    }
+    set_up()?;
     let version = format!("v{}", env!("CARGO_PKG_VERSION"));
     let (builder, sources) = (release::builder()?, Sources::find()?);
     let release = Release { profile: &options.profile, builder: &builder, sources: &sources, environment: &[] };
@@ -141,10 +149,9 @@ fn texts_of_the_plugin(built: &[Built]) -> Result<Files> {
 
 /// Writes the registry's own image, for both architectures; its digest.
 fn registry_image(builder: &Path, built: &[Built], options: &Options, file: &Path) -> Result<String> {
-    let store = match &options.store {
-        Some(store) => store.clone(),
-        None => programs::store_by(builder, true)?,
-    };
+    let scratch = tempfile::tempdir()?;
+    let store = options.store.clone().unwrap_or_else(|| scratch.path().join("store"));
+    programs::update_store(builder, &store, true)?;
     let mut image = Command::new(builder);
     image.args(["image", "--server", "--store"]).arg(store);
     for Built { arch, directory, .. } in built {
