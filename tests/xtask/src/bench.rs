@@ -15,7 +15,9 @@ use std::{
 };
 
 use kitbag_tests::{
-    cache, packages,
+    cache,
+    image::architecture,
+    packages,
     programs::{self, Programs},
 };
 use serde_json::{Value, json};
@@ -49,7 +51,7 @@ enum Goal {
 /// What can be measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
-    /// Sizes of layers
+    /// Sizes of layers, and of what every node gets
     Sizes,
     /// Seconds to build, cold and warm
     Builds,
@@ -77,7 +79,11 @@ pub(crate) fn run(parts: &[Part], json: &Path) -> Result {
     let mut figures = Vec::new();
     for part in parts {
         figures.extend(match part {
-            Part::Sizes => progress.step("sizes", || sizes(&store))?,
+            Part::Sizes => progress.step("sizes", || {
+                let mut figures = sizes(&store)?;
+                figures.extend(registry_sizes(&programs)?);
+                Ok::<_, Box<dyn std::error::Error>>(figures)
+            })?,
             Part::Builds => progress.step("builds", || builds(&programs))?,
             Part::Registry => {
                 progress.step("the registry, beside nginx and docker-registry", || registry::measure(&programs))?
@@ -114,6 +120,31 @@ fn sizes(store: &Path) -> Result<Vec<Figure>> {
         ));
     }
     Ok(figures)
+}
+
+/// Of the registry as it ships: its program, and its image with the core tools, for this machine's architecture.
+fn registry_sizes(programs: &Programs) -> Result<[Figure; 2]> {
+    let program = programs::registry_as_shipped(programs, &mut say)?;
+    let scratch = tempfile::tempdir()?;
+    let (store, image, arch) = (scratch.path().join("store"), scratch.path().join("image"), architecture());
+    let run = |command: &mut Command| -> Result {
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+        if status.success() { Ok(()) } else { Err(format!("the builder failed ({status})").into()) }
+    };
+    let builder = || Command::new(&programs.builder);
+    run(builder().arg("build").args(CORE).args(["--arch", arch, "--store"]).arg(&store))?;
+    let platform = format!("linux/{arch}");
+    let mut server = builder();
+    server.args(["image", "--server", "--platform", &platform, "--store"]).arg(&store);
+    server.arg(format!("--program-{arch}")).arg(&program);
+    run(server.arg("--to").arg(format!("oci:{}", image.display())))?;
+    let mut blobs = fs::read_dir(image.join("blobs/sha256"))?;
+    let size = blobs.try_fold(0, |sum, blob| Ok::<_, std::io::Error>(sum + blob?.metadata()?.len()))?;
+    let figure = |name, bytes: u64, goal| Figure::new(name, bytes as f64 / 1e6, "MB", Some(Goal::AtMost(goal)));
+    Ok([
+        figure("kitbag-registry, as it ships", fs::metadata(&program)?.len(), 8.0),
+        figure("the registry's image with the core tools, gzip", size, 10.0),
+    ])
 }
 
 /// The index of the store's newest generation: the last one that the layout names.
