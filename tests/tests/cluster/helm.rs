@@ -56,26 +56,36 @@ fn install(world: &World) {
 
 fn ahead(world: &World) {
     let before = discovery(world);
+    let refused = |seen: Printed, words: &str| {
+        assert_ne!(seen.code, Some(0), "{words}");
+        assert!(seen.stderr.contains(words), "{words}: {}", seen.stderr);
+        assert_eq!(discovery(world), before, "{words}");
+        assert_eq!(generations(world), world.few.generation, "{words}");
+    };
     // Both at once: the registries of before do not serve what the plugin would be told of.
-    let seen = upgrade_to(world, Some(&world.all), Some(&world.all));
-    assert_ne!(seen.code, Some(0));
-    assert!(seen.stderr.contains("upgrade the image first"), "{}", seen.stderr);
+    let changes = "DaemonSet `registry` changes with it: upgrade the registries first, with the catalog of before";
+    refused(upgrade_to(world, Some(&world.all), Some(&world.all), ""), changes);
+    // Also where the values are those of a chart that did not have the setting.
+    refused(upgrade_to(world, Some(&world.all), Some(&world.all), "discovery.afterRollout=null"), changes);
+    // Another address, where nobody listens yet.
+    let moves = "upgrade the registries first, with discovery.registry=127.0.0.1:5050";
+    refused(upgrade_to(world, None, None, "node.port=5051"), moves);
+    // Another way, which is not there yet.
+    let absent = "Deployment `registry` is not there yet";
+    refused(upgrade_to(world, None, Some(&world.all), "central.enabled=true"), absent);
+    refused(upgrade_to(world, None, None, "central.enabled=true,discovery.registry=kitbag.example"), absent);
     // Just the image, and the values of before forgotten.
     let (chart, image) = (chart(), image(&world.all));
     let forgotten = [&["upgrade", RELEASE, &chart][..], &image.each_ref().map(String::as_str)].concat();
-    let seen = helm(world, &forgotten);
-    assert_ne!(seen.code, Some(0));
-    assert!(seen.stderr.contains("--reuse-values"), "{}", seen.stderr);
-    assert_eq!(discovery(world), before);
-    assert_eq!(generations(world), world.few.generation);
+    refused(helm(world, &forgotten), "--reset-then-reuse-values");
 }
 
 fn upgrade(world: &World) {
     let old = &world.few.generation;
     pulled_during(world, old, || {
-        upgrade_to(world, Some(&world.all), None).expect_code(0);
+        upgrade_to(world, Some(&world.all), None, "").expect_code(0);
         assert_eq!(discovery(world)["generation"], **old);
-        upgrade_to(world, None, Some(&world.all)).expect_code(0);
+        upgrade_to(world, None, Some(&world.all), "").expect_code(0);
     });
     assert_eq!(generations(world), world.all.generation);
     session(world, "htop", "htop --version");
@@ -101,14 +111,15 @@ fn uninstall(world: &World) {
     world.kubectl(&["delete", "namespace", "kitbag", "--timeout=60s"]);
 }
 
-/// `helm upgrade --reuse-values` to this image, to this catalog, or to both.
-fn upgrade_to(world: &World, server: Option<&Server>, told: Option<&Server>) -> Printed {
+/// `helm upgrade --reset-then-reuse-values` to this image, to this catalog, or to both, and to other values.
+fn upgrade_to(world: &World, server: Option<&Server>, told: Option<&Server>, values: &str) -> Printed {
     let image = server.map(image);
     let catalog = told.map(|server| catalog(world, server));
     let chart = chart();
-    let mut line = vec!["upgrade", RELEASE, &chart, "--reuse-values", "--wait", "--timeout", "90s"];
+    let mut line = vec!["upgrade", RELEASE, &chart, "--reset-then-reuse-values", "--wait", "--timeout", "90s"];
     line.extend(image.iter().flatten().map(String::as_str));
     line.extend(catalog.iter().flat_map(|file| ["--set-file", file]));
+    line.extend((!values.is_empty()).then_some(["--set", values]).into_iter().flatten());
     helm(world, &line)
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod order;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -30,6 +32,11 @@ fn kustomize(path: &str) -> Objects {
 }
 
 fn helm(arguments: &[&str]) -> Output {
+    helm_in(&deploy("chart"), arguments)
+}
+
+/// The same of another chart.
+fn helm_in(chart: &Path, arguments: &[&str]) -> Output {
     static HELM: OnceLock<PathBuf> = OnceLock::new();
     let program = HELM.get_or_init(|| deploy_tools::helm(&mut |text| eprintln!("{text}")).unwrap());
     let home = tempfile::tempdir().unwrap();
@@ -37,7 +44,7 @@ fn helm(arguments: &[&str]) -> Output {
     for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
         helm.env(variable, home.path());
     }
-    helm.args(arguments).arg(deploy("chart")).output().unwrap()
+    helm.args(arguments).arg(chart).output().unwrap()
 }
 
 /// The chart's objects in a namespace, with these values.
