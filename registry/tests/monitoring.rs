@@ -45,6 +45,8 @@ fn what_is_worth_an_alert_or_a_look_is_watched() {
     let watched = names(&text);
     for name in [
         "kitbag_registry_blobs_damaged",
+        // What tells the registry's process from others.
+        "kitbag_registry_build_info",
         "kitbag_registry_composed_total",
         "kitbag_registry_connections_refused_total",
         "kitbag_registry_generation",

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod monitoring;
 mod order;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,14 @@ fn refusal(value: &str) -> String {
     let output = helm(&["template", "kitbag", "--set", value]);
     assert!(!output.status.success(), "{value} was taken");
     String::from_utf8(output.stderr).unwrap()
+}
+
+/// The chart's objects with these values, with all labels.
+fn raw(values: &[&str]) -> Vec<Value> {
+    let values = values.iter().flat_map(|value| ["--set", value]);
+    let output = helm(&["template", "kitbag"].into_iter().chain(values).collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_saphyr::from_multiple(&String::from_utf8_lossy(&output.stdout)).unwrap()
 }
 
 /// What is printed, without namespaces, which helm makes by itself, and without labels that say who made an object.
@@ -183,28 +192,6 @@ fn discovery_names_what_nodes_pull_from() {
 }
 
 #[test]
-fn alerts_and_dashboard_come_with_the_chart() {
-    let objects = template("kitbag", &["monitoring.enabled=true", "central.enabled=true"]);
-    let rules = &objects[r#""PrometheusRule" "kitbag"/"kitbag""#]["spec"]["groups"][0]["rules"];
-    assert!(rules.as_array().is_some_and(|rules| rules.iter().all(|rule| rule["alert"].is_string())), "{rules}");
-    let dashboard = &objects[r#""ConfigMap" "kitbag"/"kitbag-dashboard""#]["data"]["kitbag.json"];
-    let dashboard: Value = serde_json::from_str(dashboard.as_str().unwrap()).unwrap();
-    assert!(dashboard["panels"].is_array());
-    assert!(objects.contains_key(r#""PodMonitor" "kitbag"/"kitbag""#));
-}
-
-#[test]
-fn the_alerts_begin_when_they_should() {
-    let program = deploy_tools::promtool(&mut |text| eprintln!("{text}")).unwrap();
-    for (task, file) in [("check", "rules.yaml"), ("test", "rules.test.yaml")] {
-        let output =
-            Command::new(&program).args([task, "rules"]).arg(deploy("chart/files").join(file)).output().unwrap();
-        let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        assert!(output.status.success(), "{file}: {}", told.join("\n"));
-    }
-}
-
-#[test]
 fn what_makes_no_sense_is_refused() {
     for (value, named) in [
         ("node.port=80", "/node/port"),
@@ -212,6 +199,7 @@ fn what_makes_no_sense_is_refused() {
         ("image.digest=sha256:1", "/image/digest"),
         ("central.replicas.min=0", "/central/replicas/min"),
         ("discovery.registry=https://kitbag.example", "/discovery/registry"),
+        ("monitoring.labels.release=7", "/monitoring/labels/release"),
     ] {
         let text = refusal(value);
         assert!(text.contains(named), "{value}: {text}");
