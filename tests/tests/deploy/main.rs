@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod foreign;
 mod monitoring;
 mod order;
 
@@ -17,6 +18,9 @@ use serde_json::Value;
 const LABELS: [&str; 2] = ["app.kubernetes.io/name", "app.kubernetes.io/component"];
 /// An image's name for a test.
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What the manifests want (`registry/deploy/docs/README.md`).
+const KUBERNETES: &str = "1.30";
 
 /// Objects by kind and name.
 type Objects = BTreeMap<String, Value>;
@@ -50,9 +54,14 @@ fn helm_in(chart: &Path, arguments: &[&str]) -> Output {
 
 /// The chart's objects in a namespace, with these values.
 fn template(namespace: &str, values: &[&str]) -> Objects {
+    template_for(KUBERNETES, namespace, values)
+}
+
+/// The same for a version of Kubernetes.
+fn template_for(version: &str, namespace: &str, values: &[&str]) -> Objects {
     let values = values.iter().flat_map(|value| ["--set", value]);
-    let arguments = ["template", "kitbag", "--namespace", namespace].into_iter().chain(values);
-    let output = helm(&arguments.collect::<Vec<_>>());
+    let arguments = ["template", "kitbag", "--kube-version", version, "--namespace", namespace];
+    let output = helm(&arguments.into_iter().chain(values).collect::<Vec<_>>());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     objects(&output)
 }
@@ -138,13 +147,69 @@ fn the_charts_central_way_is_the_overlay() {
 
 #[test]
 fn the_charts_metrics_are_the_overlays() {
-    let environment = |objects: &Objects| -> BTreeMap<String, Value> {
-        let registry = &objects[r#""DaemonSet" "kitbag"/"registry""#];
-        let variables = registry["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
-        variables.iter().map(|variable| (variable["name"].to_string(), variable.clone())).collect()
-    };
-    let chart = template("kitbag", &["node.metrics.enabled=true"]);
-    assert_eq!(environment(&chart), environment(&kustomize("overlays/nodes-metrics")));
+    let digest = format!("image.digest={DIGEST}");
+    let image = "image.repository=registry.example/kitbag/kitbag-registry";
+    let mut expected = kustomize("overlays/nodes-metrics");
+    expected.remove(r#""ConfigMap" "kube-public"/"kitbag""#).unwrap();
+    // To the order of the environment: what is used stands before what uses it.
+    assert_eq!(template("kitbag", &["node.metrics.enabled=true", image, &digest]), expected);
+}
+
+#[test]
+fn what_a_variable_is_made_of_stands_before_it() {
+    for objects in [template("kitbag", &["node.metrics.enabled=true"]), kustomize("overlays/nodes-metrics")] {
+        let container = &objects[r#""DaemonSet" "kitbag"/"registry""#]["spec"]["template"]["spec"]["containers"][0];
+        let at = |name: &str| container["env"].as_array().unwrap().iter().position(|it| it["name"] == name).unwrap();
+        assert!(at("NODE_ADDRESS") < at("KITBAG_ADMIN"), "{}", container["env"]);
+    }
+}
+
+#[test]
+fn an_older_kubernetes_gets_what_it_knows() {
+    let values = ["central.enabled=true"];
+    let mut expected = template_for("1.30", "kitbag", &values);
+    let deployment = r#""Deployment" "kitbag"/"registry""#;
+    let budget = r#""PodDisruptionBudget" "kitbag"/"registry""#;
+    let remove = |object: &mut Value, field: &str| object.as_object_mut().unwrap().remove(field).unwrap();
+    let pod = &mut expected.get_mut(deployment).unwrap()["spec"]["template"]["spec"];
+    remove(&mut pod["containers"][0], "lifecycle");
+    for version in ["1.27", "1.29.9"] {
+        assert_eq!(template_for(version, "kitbag", &values), expected, "{version}");
+    }
+    let pod = &mut expected.get_mut(deployment).unwrap()["spec"]["template"]["spec"];
+    remove(&mut pod["topologySpreadConstraints"][0], "matchLabelKeys");
+    remove(&mut expected.get_mut(budget).unwrap()["spec"], "unhealthyPodEvictionPolicy");
+    for version in ["1.25", "1.26.15"] {
+        assert_eq!(template_for(version, "kitbag", &values), expected, "{version}");
+    }
+    // As some call theirs.
+    assert_eq!(template_for("v1.27.3-gke.100", "kitbag", &values), template_for("1.27", "kitbag", &values));
+    let refused = helm(&["template", "kitbag", "--kube-version", "1.24"]);
+    assert!(!refused.status.success());
+}
+
+#[test]
+fn foreign_objects_have_the_fields_of_their_kinds() {
+    let values = ["monitoring.enabled=true", "central.enabled=true", "node.metrics.enabled=true"];
+    let all = template("kitbag", &values).into_iter().chain(kustomize("overlays/central-gateway"));
+    let foreign: Vec<(String, Value)> = all.filter(|(_, object)| foreign::faults(object).is_some()).collect();
+    assert_eq!(foreign.len(), 4, "{:?}", foreign.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    for (name, mut object) in foreign {
+        assert_eq!(foreign::faults(&object).unwrap(), [""; 0], "{name}");
+        // And the check finds what is not as it should be.
+        object["spec"] = serde_json::json!({ "selectors": { "matchLabels": {} } });
+        assert!(foreign::faults(&object).unwrap().len() > 1, "{name}");
+    }
+}
+
+#[test]
+fn the_route_leads_to_the_service() {
+    let objects = kustomize("overlays/central-gateway");
+    let service = &objects[r#""Service" "kitbag-central"/"registry""#];
+    let rule = &objects[r#""HTTPRoute" "kitbag-central"/"registry""#]["spec"]["rules"][0];
+    assert_eq!(rule["backendRefs"][0]["name"], service["metadata"]["name"]);
+    assert_eq!(rule["backendRefs"][0]["port"], service["spec"]["ports"][0]["port"]);
+    assert_eq!(rule["matches"][0]["path"], serde_json::json!({ "type": "PathPrefix", "value": "/v2/" }));
 }
 
 /// The chart's objects with a catalog of a generation that begins with `5c729eb85204`.
