@@ -100,6 +100,8 @@ fn rollback(world: &World) {
 
 fn uninstall(world: &World) {
     helm(world, &["uninstall", RELEASE, "--wait", "--cascade", "foreground", "--timeout", "90s"]).expect_code(0);
+    // helm takes a DaemonSet that its watch has not seen yet for one that is gone, and may come back before.
+    world.kubectl(&["wait", "--for=delete", "daemonset/registry", "-n", "kitbag", "--timeout=90s"]);
     let public = ["get", "configmap,role,rolebinding", "-n", "kube-public", "-l", "app.kubernetes.io/name=kitbag"];
     assert_eq!(world.kubectl(&[&public[..], &["-o", "name"]].concat()), "");
     let own = "daemonset,deployment,pod,service,secret,poddisruptionbudget,networkpolicy";
