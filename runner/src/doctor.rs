@@ -1,8 +1,10 @@
 //! `doctor`: whether kitbag works in a cluster for who asks, and what to do where it does not.
 //!
 //! [`fetch`] finds out what can be known, and asks first what may be; each check is a function of the [`facts`] to
-//! [`Finding`]s; [`pull`] tries it in earnest; [`render`] is the report. No judgement here asks anybody anything.
+//! [`Finding`]s; [`pull`] tries it in earnest; [`aim`] says in each command for which cluster it is; [`render`] is the
+//! report. No judgement here asks anybody anything.
 
+pub mod aim;
 pub mod discovery;
 pub mod facts;
 pub mod fetch;
@@ -21,6 +23,7 @@ use std::collections::BTreeMap;
 use kitbag_toolsets::{Name, Needs};
 
 use crate::access::{Answer, Permissions};
+use crate::shell::quoted;
 use discovery::Discovered;
 use facts::Facts;
 pub use finding::{Check, Finding, Status, Summary};
@@ -78,7 +81,8 @@ pub fn plan(facts: &Facts, found: Option<&Discovered>, all_nodes: bool) -> Resul
     let Some((namespace, _)) = theirs.into_iter().chain([own]).find(|(_, permissions)| may_pull(permissions)) else {
         let text =
             format!("`{}` may not make a Job in namespace `{}`, and see its pod, and delete it", facts.who.user, own.0);
-        return Err(skipped(text).fix("# somebody else has to run this:\nkubectl kitbag doctor"));
+        let fix = format!("# somebody else has to run this:\nkubectl kitbag doctor -n {}", quoted(own.0));
+        return Err(skipped(text).fix(fix));
     };
     let nodes = facts.nodes.got();
     let places = pull::places(nodes.map(Vec::as_slice), facts.pods.got().map_or(&[], Vec::as_slice), all_nodes);

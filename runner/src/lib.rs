@@ -31,6 +31,7 @@ pub mod report;
 mod requests;
 pub mod sentences;
 pub mod session;
+mod shell;
 mod signals;
 pub mod target;
 mod terminal;

@@ -2,15 +2,17 @@
 
 use std::env;
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::SignedDuration;
 use kitbag_toolsets::Catalog;
 use tokio::time::timeout;
 
-use crate::cli::Doctor;
+use crate::cli::{Common, Doctor};
 use crate::cluster::{self, Cluster};
+use crate::doctor::aim::Aim;
 use crate::doctor::facts::Facts;
 use crate::doctor::pull::attempt::Attempt;
 use crate::doctor::pull::{self, Outcome, Run};
@@ -32,7 +34,9 @@ pub(crate) async fn run(arguments: &Doctor) -> Result<u8, Error> {
     let facts = timeout(arguments.timeout, fetch::facts(&client, &namespace, user.as_deref())).await;
     let facts = facts
         .unwrap_or_else(|_| Err(Error::Unreachable(format!("no answer within {} s", arguments.timeout.as_secs()))))?;
-    let (mut findings, found) = doctor::judge(&facts, &doctor::needs(&Catalog::builtin()?));
+    let (findings, found) = doctor::judge(&facts, &doctor::needs(&Catalog::builtin()?));
+    let aim = aim(&arguments.common);
+    let mut findings = aim.at(findings, &facts.who);
     let told = arguments.format.is_none();
     if told {
         super::print(render::who(&facts.who) + &render::findings(&findings, colour()))?;
@@ -43,12 +47,13 @@ pub(crate) async fn run(arguments: &Doctor) -> Result<u8, Error> {
         (Ok(_), None) => (Vec::new(), None),
         (Ok(plan), Some(found)) => {
             let limit = arguments.timeout.saturating_sub(start.elapsed()).max(LEAST);
-            match attempt(&client, &plan, limit).await? {
+            match attempt(&client, &plan, limit, facts.server.ahead()).await? {
                 Ok(outcomes) => (pull::judge(&outcomes, &found, &facts, plan.left_out), None),
                 Err(signal) => (vec![Finding::skipped(Check::Pull, "it was interrupted")], Some(signal)),
             }
         }
     };
+    let pulled = aim.at(pulled, &facts.who);
     if told {
         super::print(render::findings(&pulled, colour()))?;
     }
@@ -59,7 +64,21 @@ pub(crate) async fn run(arguments: &Doctor) -> Result<u8, Error> {
 }
 
 fn report(facts: &Facts, findings: &[Finding], told: bool) -> String {
-    if told { render::summary(findings) } else { format!("{:#}\n", render::json(&facts.who, findings)) }
+    if told { render::summary(findings) } else { render::json(&facts.who, findings) }
+}
+
+/// The flags that say which cluster that is. Who asks is not among them: others may have to mend it.
+fn aim(flags: &Common) -> Aim {
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    Aim::new([
+        ("context", flags.context.clone()),
+        ("cluster", flags.cluster.clone()),
+        ("kubeconfig", path(&flags.kubeconfig)),
+        ("server", flags.server.clone()),
+        ("certificate-authority", path(&flags.certificate_authority)),
+        ("insecure-skip-tls-verify", flags.insecure_skip_tls_verify.map(|is| is.to_string())),
+        ("tls-server-name", flags.tls_server_name.clone()),
+    ])
 }
 
 /// As <https://no-color.org> has it.
@@ -68,14 +87,19 @@ fn colour() -> bool {
 }
 
 /// The outcomes, or the number of the signal that ended the wait for them. Either way nothing is left behind.
-async fn attempt(client: &kube::Client, plan: &Plan, limit: Duration) -> Result<Result<Vec<Outcome>, u8>, Error> {
-    let run = Run { id: plan::word(plan::random()), image: plan.image.clone(), limit };
+async fn attempt(
+    client: &kube::Client,
+    plan: &Plan,
+    limit: Duration,
+    ahead: SignedDuration,
+) -> Result<Result<Vec<Outcome>, u8>, Error> {
+    let run = Run { id: plan::word(plan::random()), image: plan.image.clone(), limit, ahead };
     let attempt = Attempt::new(client, &plan.namespace, &run, &plan.places);
     // Before the first Job is made: from then on an interruption has to end in its deletion.
     let _ours = signals::Claim::new();
     let mut signals = signals::signals().map_err(Error::Runtime)?;
     let outcomes = tokio::select! {
-        (outcomes, ()) = async { tokio::join!(attempt.outcomes(), attempt.remove_leftovers(Timestamp::now())) } => Ok(outcomes),
+        (outcomes, ()) = async { tokio::join!(attempt.outcomes(), attempt.remove_leftovers(run.now())) } => Ok(outcomes),
         Some(signal) = signals.next() => Err(signal),
     };
     attempt.clean().await;

@@ -8,6 +8,7 @@ use super::facts::{Fetched, Who};
 use super::finding::{Check, Finding};
 use super::fix::{self, Installed};
 use crate::discovery::{self, DiscoveryError, NAME, NAMESPACE};
+use crate::shell::quoted;
 
 /// What the pull pulls: a shell is in every catalog that people debug with.
 const PULLED: &str = "busybox";
@@ -27,7 +28,7 @@ pub struct Discovered {
     pub image: Option<String>,
 }
 
-/// Lets every user read it, whatever of it is there already.
+/// Lets every user read it, whatever of it is there already, where it is nobody's who would do that.
 const OPEN: &str = "kubectl create role kitbag -n kube-public --verb=get --resource=configmaps --resource-name=kitbag --dry-run=client -o yaml | kubectl apply -f -\n\
      kubectl create rolebinding kitbag -n kube-public --role=kitbag --group=system:authenticated --dry-run=client -o yaml | kubectl apply -f -";
 
@@ -44,7 +45,7 @@ pub(super) fn judge(
         Fetched::Got(map) => discovery::read(&map.data.clone().unwrap_or_default()),
         Fetched::Absent => Err(DiscoveryError::Absent),
         Fetched::Forbidden => Err(DiscoveryError::Forbidden),
-        Fetched::Failed(_) => return (vec![Finding::skipped(Check::Discovery, discovery.why_not(""))], None),
+        Fetched::Failed(_) => return (vec![Finding::unseen(Check::Discovery, discovery, "")], None),
     };
     let error = match read {
         Ok(found) => {
@@ -56,7 +57,8 @@ pub(super) fn judge(
                 let text = format!(
                     "not everybody may read ConfigMap `{NAMESPACE}/{NAME}`: the Role or RoleBinding is missing, without which the plugin finds no registry"
                 );
-                findings.push(failure(text).fix(OPEN));
+                let fix = installed.write_discovery().unwrap_or_else(|| OPEN.to_owned());
+                findings.push(failure(text).fix(fix::for_platform(who, &fix)));
             }
             return (findings, Some(found));
         }
@@ -68,13 +70,17 @@ pub(super) fn judge(
             "`{}` may not read ConfigMap `{NAMESPACE}/{NAME}`: kitbag is not installed, or the Role or RoleBinding that lets everybody read it is missing",
             who.user
         ))
-        .fix(format!("# for the platform team, where kitbag is installed:\n{OPEN}\n# and where it is not:\n{}", installed.install())),
+        .fix(format!("{}, to whom it tells which, and what to do:\nkubectl kitbag doctor", fix::FOR_PLATFORM)),
         DiscoveryError::Skew { registry, .. } => failure(error.to_string()).fix(format!(
             "# take the kubectl-kitbag of the cluster's version (this one is {}), or do without the catalog:\n\
-             export KITBAG_REGISTRY={registry}",
-            env!("CARGO_PKG_VERSION")
+             export KITBAG_REGISTRY={}",
+            env!("CARGO_PKG_VERSION"),
+            quoted(&registry.to_string()),
         )),
-        _ => failure(error.to_string()).fix(fix::for_platform(who, &installed.install())),
+        _ => {
+            let fix = if installed.central.is_some() { installed.publish() } else { installed.install() };
+            failure(error.to_string()).fix(fix::for_platform(who, &fix))
+        }
     };
     (vec![finding], None)
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::version::Info;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::access::Permissions;
 
@@ -71,6 +71,17 @@ pub struct Server {
     pub date: Option<Timestamp>,
     /// This machine's clock when the question was asked and when it was answered.
     pub asked: (Timestamp, Timestamp),
+}
+
+impl Server {
+    /// How far its clock is ahead of this machine's, to a second and the time of the answer; zero where it is not told.
+    #[must_use]
+    pub fn ahead(&self) -> SignedDuration {
+        let (before, after) = self.asked;
+        let Some(date) = self.date else { return SignedDuration::ZERO };
+        // Halfway through the second that it told, and through the time that it took to tell.
+        date.duration_since(before).saturating_sub(after.duration_since(before) / 2) + SignedDuration::from_millis(500)
+    }
 }
 
 /// Everything but the pull.

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::facts::Fetched;
+
 /// What was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -107,6 +109,12 @@ impl Finding {
     /// It was not looked at, and why.
     pub fn skipped(check: Check, text: impl Into<String>) -> Self {
         Self::new(check, Status::Skipped, text)
+    }
+
+    /// There is no answer to look at. Who may not ask loses nothing that works; a cluster that fails to answer is in trouble.
+    pub(super) fn unseen<T>(check: Check, question: &Fetched<T>, permission: &str) -> Self {
+        let status = if matches!(question, Fetched::Failed(_)) { Status::Warning } else { Status::Skipped };
+        Self::new(check, status, question.why_not(permission))
     }
 
     /// With what to do.

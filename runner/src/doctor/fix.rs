@@ -1,19 +1,33 @@
 //! The installation that is to be mended, and the commands that mend several things. Pure.
+//!
+//! What is printed here is pasted into a shell by people who may do everything: each value that others have written is taken
+//! only where it can be one, and quoted.
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, PodSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use oci_client::Reference;
 
 use super::facts::{Facts, Who};
+use crate::cluster::FIELD_MANAGER;
 use crate::discovery::REGISTRY;
-use crate::install::objects::{INSTALLED_IMAGE, LISTEN};
-use crate::install::{MANAGED_BY, NAMESPACE, PORT};
+use crate::image::Registry;
+use crate::install::objects::{CONTAINER, INSTALLED_IMAGE, INSTALLED_IN, LISTEN};
+use crate::install::{IMAGE, MANAGED_BY, NAMESPACE, PORT};
+use crate::shell::quoted;
 
-/// Stands for an image that the cluster does not name.
-const IMAGE: &str = "IMAGE";
-/// Who takes care of the objects of a chart, and the annotation with the release's name.
+/// Stands for an image that nothing names.
+const SOME_IMAGE: &str = "# the image is one that kitbag-builder image --server has made:\n\
+     kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…";
+/// Who takes care of the objects of a chart, and the annotations with the release's name and namespace.
 const HELM: &str = "Helm";
 const RELEASE: &str = "meta.helm.sh/release-name";
+const RELEASED_IN: &str = "meta.helm.sh/release-namespace";
+/// How the fixes begin that others have to do.
+pub(super) const FOR_PLATFORM: &str = "# for the platform team";
+/// The longest name of a namespace, and of any other object.
+const LABEL: usize = 63;
+const NAME: usize = 253;
 
 /// How kitbag is installed, as far as the cluster says: whoever installs it anew means to keep that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +36,39 @@ pub(super) struct Installed<'a> {
     pub(super) namespace: &'a str,
     /// The port on each node's loopback.
     pub(super) port: u16,
+    /// Where nodes pull from, where that is not on the nodes.
+    pub(super) central: Option<String>,
+    /// Which container of the DaemonSet declares ports.
+    pub(super) ports: Option<usize>,
+    /// Whether there is a DaemonSet: `install` keeps its port and its Secret, and an image that is one.
+    is_there: bool,
+    /// Whether discovery says where the registries are.
+    is_told: bool,
+    /// Whether `install` takes care of discovery.
+    is_ours: bool,
     /// The image that the DaemonSet has.
     image: Option<&'a str>,
     /// The one with which every node has answered when it was installed.
     proven: Option<&'a str>,
-    /// The Secret that pulls the image.
-    pull_secret: Option<&'a str>,
+    /// The one that `install` has of itself.
+    released: Option<&'a str>,
     /// The release, where Helm takes care of it.
-    release: Option<&'a str>,
+    release: Option<Release<'a>>,
+}
+
+/// A release of the chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Release<'a> {
+    name: &'a str,
+    namespace: Option<&'a str>,
+}
+
+/// What an installation is to have that it has not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Change<'a> {
+    image: Option<&'a str>,
+    port: Option<u16>,
+    pull_secret: Option<&'a str>,
 }
 
 impl<'a> Installed<'a> {
@@ -37,21 +76,27 @@ impl<'a> Installed<'a> {
     pub(super) fn of(facts: &'a Facts) -> Self {
         let (daemonset, discovery) = (facts.daemonset.got(), facts.discovery.got());
         let told = discovery.and_then(|map| map.data.as_ref()?.get(REGISTRY)).map(String::as_str);
-        let secret = daemonset.and_then(template).and_then(|pod| pod.image_pull_secrets.as_ref()?.first());
+        let registry = told.and_then(|told| told.parse::<Registry>().ok());
+        let central = registry.filter(|registry| daemonset.is_none() && !registry.is_loopback());
         let metadata = [daemonset.map(|it| &it.metadata), discovery.map(|it| &it.metadata)];
         Self {
             namespace: &facts.registry_namespace,
             port: daemonset.and_then(listens).or(told).and_then(port).unwrap_or(PORT),
-            image: daemonset.map(image).filter(|image| !image.is_empty()),
-            proven: discovery.and_then(|map| annotation(&map.metadata, INSTALLED_IMAGE)),
-            pull_secret: secret.map(|secret| secret.name.as_str()),
+            central: central.map(|registry| registry.to_string()),
+            ports: daemonset.and_then(declares_ports),
+            is_there: daemonset.is_some(),
+            is_told: discovery.and_then(installed_in) == Some(&facts.registry_namespace),
+            is_ours: discovery.is_some_and(|map| manager(&map.metadata) == Some(FIELD_MANAGER)),
+            image: daemonset.map(image).filter(|image| is_image(image)),
+            proven: discovery.and_then(|map| annotation(&map.metadata, INSTALLED_IMAGE)).filter(|it| is_image(it)),
+            released: IMAGE,
             release: metadata.into_iter().flatten().find_map(release),
         }
     }
 
     /// Installs anew what is installed.
     pub(super) fn install(&self) -> String {
-        self.upgrade("--reuse-values").unwrap_or_else(|| self.with(self.image.or(self.proven), self.port))
+        self.change("", Change::default())
     }
 
     /// Installs the image before this one.
@@ -61,71 +106,120 @@ impl<'a> Installed<'a> {
 
     /// Installs the last image that is known to have worked, where this one does not.
     pub(super) fn install_other(&self, than: &str) -> String {
-        match self.release {
-            Some(release) => format!("helm rollback {release} {}", self.scope()),
-            None => self.with(self.proven.filter(|image| *image != than), self.port),
+        if let Some(release) = self.release {
+            return format!("helm rollback {} -n {}", quoted(release.name), self.helms());
+        }
+        match [self.proven, self.released].into_iter().flatten().find(|image| *image != than) {
+            Some(image) => self.with(Change { image: Some(image), ..Change::default() }),
+            None => SOME_IMAGE.to_owned() + &self.place(),
         }
     }
 
     /// Installs just this image.
     pub(super) fn install_this(&self, image: &str) -> String {
         let digest = image.split_once('@').map_or(image, |(_, digest)| digest);
-        let upgrade = self.upgrade(&format!("--reuse-values --set image.digest={digest}"));
-        upgrade.unwrap_or_else(|| self.with(Some(image), self.port))
+        self.change(
+            &format!(" --set {}", quoted(&format!("image.digest={digest}"))),
+            Change { image: Some(image), ..Change::default() },
+        )
     }
 
     /// Installs anew, on another port.
     pub(super) fn install_elsewhere(&self) -> String {
         let port = self.port.checked_add(1).unwrap_or(PORT);
-        let upgrade = self.upgrade(&format!("--reuse-values --set node.port={port}"));
-        upgrade.unwrap_or_else(|| self.with(self.image.or(self.proven), port))
+        self.change(&format!(" --set node.port={port}"), Change { port: Some(port), ..Change::default() })
     }
 
     /// Installs anew, with a Secret that pulls the image.
     pub(super) fn install_with_secret(&self) -> String {
-        let upgrade = self.upgrade("--reuse-values --set imagePullSecrets[0].name=NAME");
-        upgrade.unwrap_or_else(|| Self { pull_secret: Some("NAME"), ..self.clone() }.install())
+        self.change(
+            &format!(" --set {}", quoted("imagePullSecrets[0].name=NAME")),
+            Change { pull_secret: Some("NAME"), ..Change::default() },
+        )
+    }
+
+    /// Tells the plugin anew what a registry serves that is not on the nodes: `install` would put one there.
+    pub(super) fn publish(&self) -> String {
+        let how = match self.upgrade(" --set-file discovery.catalog=catalog.json") {
+            Some(upgrade) => upgrade,
+            None => "# and the ConfigMap from it, as overlays/central-discovery makes it".to_owned(),
+        };
+        format!("# of the store that the registry serves:\nkitbag-builder catalog --store DIR > catalog.json\n{how}")
+    }
+
+    /// Writes discovery anew, and who may read it: whoever takes care of it has to, or it would belong to nobody. None where
+    /// that is somebody whom the cluster does not name.
+    pub(super) fn write_discovery(&self) -> Option<String> {
+        (self.release.is_some() || self.is_ours).then(|| self.change("", Change::default()))
     }
 
     /// What commands about the registries need.
     pub(super) fn scope(&self) -> String {
-        format!("-n {}", self.namespace)
+        format!("-n {}", quoted(self.namespace))
+    }
+
+    fn change(&self, values: &str, change: Change<'_>) -> String {
+        self.upgrade(values).unwrap_or_else(|| self.with(change))
     }
 
     /// Helm's objects are Helm's: `install` takes nothing from others.
     fn upgrade(&self, values: &str) -> Option<String> {
-        self.release.map(|release| format!("helm upgrade {release} CHART {} {values}", self.scope()))
+        let name = quoted(self.release?.name);
+        Some(format!("helm upgrade {name} CHART -n {} --reset-then-reuse-values{values}", self.helms()))
     }
 
-    fn with(&self, image: Option<&str>, port: u16) -> String {
-        let mut command = format!("kubectl kitbag install --image {}", image.unwrap_or(IMAGE));
-        if self.namespace != NAMESPACE {
-            command.push_str(&format!(" --namespace {}", self.namespace));
-        }
-        if port != PORT {
+    /// The namespace of the release.
+    fn helms(&self) -> String {
+        quoted(self.release.and_then(|release| release.namespace).unwrap_or(self.namespace))
+    }
+
+    fn with(&self, change: Change<'_>) -> String {
+        let mut command = match change.image.or_else(|| self.unkept_image()) {
+            Some(image) => format!("kubectl kitbag install --image {}", quoted(image)),
+            None if self.image.is_some() || self.released.is_some() => "kubectl kitbag install".to_owned(),
+            None => SOME_IMAGE.to_owned(),
+        };
+        command.push_str(&self.place());
+        if let Some(port) = change.port.or_else(|| (!self.is_there && self.port != PORT).then_some(self.port)) {
             command.push_str(&format!(" --port {port}"));
         }
-        if let Some(secret) = self.pull_secret {
+        if let Some(secret) = change.pull_secret {
             command.push_str(&format!(" --pull-secret {secret}"));
         }
         command
+    }
+
+    /// The image, where `install` would not choose it by itself.
+    fn unkept_image(&self) -> Option<&'a str> {
+        let own = |image: &&str| self.released.is_none_or(|released| !is_of_same_name(image, released));
+        match (self.image, self.is_there) {
+            (Some(_), _) => None,
+            // It would take what is no image for one of the user's own.
+            (None, true) => self.proven.or(self.released),
+            (None, false) => self.proven.filter(own),
+        }
+    }
+
+    /// The namespace, where `install` would not find the registries by itself.
+    fn place(&self) -> String {
+        let is_known = self.namespace == NAMESPACE || (self.is_there && self.is_told);
+        if is_known { String::new() } else { format!(" --namespace {}", quoted(self.namespace)) }
     }
 }
 
 /// What only some may do; others can pass it on.
 pub(super) fn for_platform(who: &Who, fix: &str) -> String {
-    if who.platform { fix.to_owned() } else { format!("# for the platform team:\n{fix}") }
+    if who.platform { fix.to_owned() } else { format!("{FOR_PLATFORM}:\n{fix}") }
 }
 
-/// The image of the DaemonSet's first container.
+/// The image of the registry.
 pub(super) fn image(daemonset: &DaemonSet) -> &str {
-    let image = template(daemonset).and_then(|pod| pod.containers.first()?.image.as_deref());
-    image.unwrap_or_default()
+    container(daemonset).and_then(|container| container.image.as_deref()).unwrap_or_default()
 }
 
 /// The address that the registries are told to listen on.
 pub(super) fn listens(daemonset: &DaemonSet) -> Option<&str> {
-    let variables = template(daemonset)?.containers.first()?.env.as_ref()?;
+    let variables = container(daemonset)?.env.as_ref()?;
     variables.iter().find(|variable| variable.name == LISTEN)?.value.as_deref()
 }
 
@@ -133,18 +227,34 @@ pub(super) fn template(daemonset: &DaemonSet) -> Option<&PodSpec> {
     daemonset.spec.as_ref()?.template.spec.as_ref()
 }
 
+/// Others may have put theirs beside it.
+fn container(daemonset: &DaemonSet) -> Option<&Container> {
+    template(daemonset)?.containers.iter().find(|container| container.name == CONTAINER)
+}
+
+fn declares_ports(daemonset: &DaemonSet) -> Option<usize> {
+    let declares = |container: &Container| container.ports.as_ref().is_some_and(|ports| !ports.is_empty());
+    template(daemonset)?.containers.iter().position(declares)
+}
+
 /// The namespace that discovery says the registries are in.
 pub(super) fn installed_in(discovery: &ConfigMap) -> Option<&str> {
-    annotation(&discovery.metadata, crate::install::objects::INSTALLED_IN)
+    annotation(&discovery.metadata, INSTALLED_IN).filter(|name| is_namespace(name))
 }
 
 fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
-    metadata.annotations.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
-fn release(metadata: &ObjectMeta) -> Option<&str> {
-    let by = metadata.labels.as_ref()?.get(MANAGED_BY)?;
-    (by == HELM).then(|| annotation(metadata, RELEASE).unwrap_or("RELEASE"))
+fn manager(metadata: &ObjectMeta) -> Option<&str> {
+    metadata.labels.as_ref()?.get(MANAGED_BY).map(String::as_str)
+}
+
+fn release(metadata: &ObjectMeta) -> Option<Release<'_>> {
+    (manager(metadata) == Some(HELM)).then(|| Release {
+        name: annotation(metadata, RELEASE).filter(|name| is_name(name)).unwrap_or("RELEASE"),
+        namespace: annotation(metadata, RELEASED_IN).filter(|name| is_namespace(name)),
+    })
 }
 
 /// The port of `127.0.0.1:5050`.
@@ -152,92 +262,27 @@ fn port(address: &str) -> Option<u16> {
     address.trim().rsplit_once(':')?.1.parse().ok()
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::doctor::facts::Fetched;
-    use crate::doctor::testing::{daemonset, made, nothing, with};
-
-    fn facts(namespace: &str, daemonset: Option<Value>, discovery: Option<Value>) -> Facts {
-        let discovery = discovery.map(|it| serde_json::from_value(it).unwrap());
-        Facts {
-            registry_namespace: namespace.to_owned(),
-            daemonset: daemonset.map_or(Fetched::Absent, |it| Fetched::Got(made(it))),
-            discovery: discovery.map_or(Fetched::Absent, Fetched::Got),
-            ..nothing()
-        }
-    }
-
-    fn commands(facts: &Facts) -> String {
-        let installed = Installed::of(facts);
-        [
-            installed.install(),
-            installed.install_other("registry.example/kitbag-registry:1"),
-            installed.install_this("registry.example/kitbag-registry@sha256:aa"),
-            installed.install_elsewhere(),
-            installed.install_with_secret(),
-        ]
-        .join("\n")
-    }
-
-    fn discovery() -> Value {
-        json!({
-            "metadata": { "annotations": { "dev.kitbag.namespace": "tools", "dev.kitbag.image": "registry.example/kitbag-registry:0" } },
-            "data": { "registry": "127.0.0.1:5060" },
-        })
-    }
-
-    #[test]
-    fn what_is_not_known_has_to_be_filled_in() {
-        insta::assert_snapshot!(commands(&facts("kitbag", None, None)), @r"
-        kubectl kitbag install --image IMAGE
-        kubectl kitbag install --image IMAGE
-        kubectl kitbag install --image registry.example/kitbag-registry@sha256:aa
-        kubectl kitbag install --image IMAGE --port 5051
-        kubectl kitbag install --image IMAGE --pull-secret NAME
-        ");
-    }
-
-    #[test]
-    fn an_installation_stays_where_it_is_and_as_it_is() {
-        let moved = with(daemonset(1), "/spec/template/spec/containers/0/env/0/value", "127.0.0.1:5060".into());
-        let mut secret = moved;
-        secret["spec"]["template"]["spec"]["imagePullSecrets"] = json!([{ "name": "pull" }]);
-        insta::assert_snapshot!(commands(&facts("tools", Some(secret), Some(discovery()))), @r"
-        kubectl kitbag install --image registry.example/kitbag-registry:1 --namespace tools --port 5060 --pull-secret pull
-        kubectl kitbag install --image registry.example/kitbag-registry:0 --namespace tools --port 5060 --pull-secret pull
-        kubectl kitbag install --image registry.example/kitbag-registry@sha256:aa --namespace tools --port 5060 --pull-secret pull
-        kubectl kitbag install --image registry.example/kitbag-registry:1 --namespace tools --port 5061 --pull-secret pull
-        kubectl kitbag install --image registry.example/kitbag-registry:1 --namespace tools --port 5060 --pull-secret NAME
-        ");
-    }
-
-    #[test]
-    fn what_discovery_remembers_is_enough() {
-        insta::assert_snapshot!(commands(&facts("tools", None, Some(discovery()))), @r"
-        kubectl kitbag install --image registry.example/kitbag-registry:0 --namespace tools --port 5060
-        kubectl kitbag install --image registry.example/kitbag-registry:0 --namespace tools --port 5060
-        kubectl kitbag install --image registry.example/kitbag-registry@sha256:aa --namespace tools --port 5060
-        kubectl kitbag install --image registry.example/kitbag-registry:0 --namespace tools --port 5061
-        kubectl kitbag install --image registry.example/kitbag-registry:0 --namespace tools --port 5060 --pull-secret NAME
-        ");
-        let map: ConfigMap = serde_json::from_value(discovery()).unwrap();
-        assert_eq!(installed_in(&map), Some("tools"));
-    }
-
-    #[test]
-    fn what_helm_has_made_helm_mends() {
-        let mut charted = daemonset(1);
-        charted["metadata"]["labels"] = json!({ "app.kubernetes.io/managed-by": "Helm" });
-        charted["metadata"]["annotations"] = json!({ "meta.helm.sh/release-name": "kit" });
-        insta::assert_snapshot!(commands(&facts("tools", Some(charted), None)), @r"
-        helm upgrade kit CHART -n tools --reuse-values
-        helm rollback kit -n tools
-        helm upgrade kit CHART -n tools --reuse-values --set image.digest=sha256:aa
-        helm upgrade kit CHART -n tools --reuse-values --set node.port=5051
-        helm upgrade kit CHART -n tools --reuse-values --set imagePullSecrets[0].name=NAME
-        ");
-    }
+/// A label of the DNS (RFC 1123), as a namespace is called.
+fn is_namespace(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=LABEL).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
+
+/// Labels with dots between, as most objects and releases are called.
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME && name.split('.').all(is_namespace)
+}
+
+fn is_image(image: &str) -> bool {
+    image.parse::<Reference>().is_ok()
+}
+
+/// Are these the same, but for tag and digest?
+fn is_of_same_name(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(|image| image.parse::<Reference>().ok());
+    let name = |image: &Reference| (image.registry().to_owned(), image.repository().to_owned());
+    one.as_ref().map(name) == other.as_ref().map(name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use kitbag_toolsets::{Catalog, Name, Need, Needs};
 use super::facts::{Fetched, Who};
 use super::finding::{Check, Finding, alike};
 use crate::sentences::{in_baseline, in_restricted};
+use crate::shell::quoted;
 
 /// The label that says what is refused there.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
@@ -24,7 +25,7 @@ pub(super) fn pod_security(namespace: &Fetched<Namespace>, who: &Who, needs: &BT
             return Finding::failure(Check::PodSecurity, format!("there is no namespace `{name}`"))
                 .fix("kubectl get namespaces");
         }
-        other => return Finding::skipped(Check::PodSecurity, other.why_not(&format!("get namespace `{name}`"))),
+        other => return Finding::unseen(Check::PodSecurity, other, &format!("get namespace `{name}`")),
     };
     let level = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(ENFORCE)).map(String::as_str);
     let fate = match level {
@@ -47,7 +48,7 @@ pub(super) fn pod_security(namespace: &Fetched<Namespace>, who: &Who, needs: &BT
                 "namespace `{name}` enforces `{other}`, which is no level: the API server takes it for `restricted`"
             );
             return Finding::failure(Check::PodSecurity, text)
-                .fix(format!("kubectl label namespace {name} {ENFORCE}=baseline --overwrite"));
+                .fix(format!("kubectl label namespace {} {ENFORCE}=baseline --overwrite", quoted(name)));
         }
     };
     let level = level.unwrap_or_default();
@@ -79,8 +80,9 @@ pub(super) fn pod_security(namespace: &Fetched<Namespace>, who: &Who, needs: &BT
     let fix = format!(
         "kubectl kitbag needs {}\n\
          # where these matter more than the level, it is for the platform team to widen it; or debug a copy of the pod in another namespace\n\
-         kubectl label namespace {name} {ENFORCE}={wider} --overwrite",
-        lost.join(" ")
+         kubectl label namespace {} {ENFORCE}={wider} --overwrite",
+        lost.join(" "),
+        quoted(name),
     );
     Finding::warning(Check::PodSecurity, text).fix(fix)
 }
@@ -115,8 +117,8 @@ pub fn needs(catalog: &Catalog) -> BTreeMap<Name, Needs> {
 #[must_use]
 pub(super) fn quota(quotas: &Fetched<Vec<ResourceQuota>>, who: &Who) -> Finding {
     let name = &who.namespace;
-    let Some(quotas) = quotas.got() else {
-        return Finding::skipped(Check::Quota, quotas.why_not(&format!("list ResourceQuotas in namespace `{name}`")));
+    let Fetched::Got(quotas) = quotas else {
+        return Finding::unseen(Check::Quota, quotas, &format!("list ResourceQuotas in namespace `{name}`"));
     };
     let full: Vec<String> = quotas.iter().flat_map(full).collect();
     if full.is_empty() {
@@ -127,7 +129,7 @@ pub(super) fn quota(quotas: &Fetched<Vec<ResourceQuota>>, who: &Who) -> Finding 
         "namespace `{name}` has used up {}: debug containers are not counted, but no new pod starts there, the doctor's own neither",
         full.join(", ")
     );
-    Finding::warning(Check::Quota, text).fix(format!("kubectl describe resourcequota -n {name}"))
+    Finding::warning(Check::Quota, text).fix(format!("kubectl describe resourcequota -n {}", quoted(name)))
 }
 
 /// What counts pods and jobs, and has reached its limit.

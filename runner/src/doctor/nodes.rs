@@ -6,6 +6,7 @@ use kitbag_toolsets::Arch;
 use super::facts::Fetched;
 use super::finding::{Check, Finding, alike, counted, named};
 use super::server::minor;
+use crate::shell::quoted;
 
 /// The first kubelet that starts ephemeral containers without being told to.
 const KUBELET: u32 = 23;
@@ -41,8 +42,8 @@ pub(super) fn info(node: &Node) -> Option<&NodeSystemInfo> {
 /// Whatever is wrong with nodes, each fault once; `known` are the architectures that images are there for.
 #[must_use]
 pub(super) fn judge(nodes: &Fetched<Vec<Node>>, known: Option<&[Arch]>) -> Vec<Finding> {
-    let Some(nodes) = nodes.got() else {
-        return vec![Finding::skipped(Check::Nodes, nodes.why_not("list nodes"))];
+    let Fetched::Got(nodes) = nodes else {
+        return vec![Finding::unseen(Check::Nodes, nodes, "list nodes")];
     };
     let linux: Vec<&Node> = nodes.iter().filter(|node| is_linux(node)).collect();
     if linux.is_empty() {
@@ -89,7 +90,7 @@ impl Fault {
         let (is, runs) = if names.len() == 1 { ("is", "runs") } else { ("are", "run") };
         match self {
             Self::NotReady(why) => Finding::warning(Check::Nodes, format!("{who} {is} not ready: {why}"))
-                .fix(format!("kubectl describe node {first}")),
+                .fix(format!("kubectl describe node {}", quoted(first))),
             Self::Kubelet(version) => Finding::failure(
                 Check::Nodes,
                 format!("{who} {runs} kubelet {version}, which starts no ephemeral containers"),

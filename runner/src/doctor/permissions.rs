@@ -4,6 +4,7 @@ use super::facts::Who;
 use super::finding::{Check, Finding};
 use crate::access::rules::{Doing, Found, Rule, Without};
 use crate::access::{self, Answer, Permissions};
+use crate::shell::quoted;
 
 /// A finding for each rule that some command needs.
 #[must_use]
@@ -67,10 +68,11 @@ fn fix(rule: &Rule, Who { user, namespace, .. }: &Who) -> String {
     let (name, command) =
         if (rule.resource, rule.verbs) == ("pods", &["list"]) { ("list", "list") } else { ("debug", "debug any") };
     let subject = match user.strip_prefix("system:serviceaccount:") {
-        Some(account) => format!("--serviceaccount={account}"),
+        Some(account) => format!("--serviceaccount={}", quoted(account)),
         None => format!("--user={}", quoted(user)),
     };
     let Rule { group, resource, verbs, .. } = rule;
+    let namespace = quoted(namespace);
     format!(
         "# for the platform team; the rule is {{apiGroups: [\"{group}\"], resources: [{resource}], verbs: [{}]}}\n\
          kubectl kitbag rbac {command} -n {namespace} | kubectl apply -f -\n\
@@ -84,12 +86,6 @@ fn fix(rule: &Rule, Who { user, namespace, .. }: &Who) -> String {
 fn word(user: &str) -> String {
     let plain = |it: char| if it.is_ascii_alphanumeric() || it == '.' { it.to_ascii_lowercase() } else { '-' };
     user.chars().map(plain).collect()
-}
-
-/// For a shell.
-fn quoted(text: &str) -> String {
-    let plain = |it: char| it.is_ascii_alphanumeric() || "-_.:@/".contains(it);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

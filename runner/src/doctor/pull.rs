@@ -9,9 +9,10 @@ use k8s_openapi::jiff::Timestamp;
 use super::discovery::Discovered;
 use super::facts::Facts;
 use super::finding::{Check, Finding, alike, counted, named};
-use super::fix::Installed;
+use super::fix::{Installed, for_platform};
 use super::nodes;
 use super::registry::{self, Course, pods};
+use crate::shell::quoted;
 use crate::wait::{Fault, words};
 
 pub use job::{Run, job};
@@ -35,7 +36,7 @@ pub enum Outcome {
     Done {
         /// Which node.
         node: String,
-        /// How many seconds the node's clock is ahead of the API server's, at least; negative where it is behind.
+        /// By how many seconds at least the node's clock is ahead of the API server's; negative where it is behind.
         skew: i64,
     },
     /// The kubelet says that it can't pull it, and may try again.
@@ -101,9 +102,9 @@ pub fn places(nodes: Option<&[Node]>, registries: &[Pod], all: bool) -> Vec<Plac
     chosen.into_iter().map(|node| Place::Node(nodes::name(node).to_owned())).collect()
 }
 
-/// What the pod says.
+/// What the pod says, at a moment of the API server's clock.
 #[must_use]
-pub fn observe(pod: &Pod) -> Outcome {
+pub fn observe(pod: &Pod, now: Timestamp) -> Outcome {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|name| !name.is_empty());
     let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
     let (Some(node), Some(status)) = (node.clone(), status) else {
@@ -112,7 +113,7 @@ pub fn observe(pod: &Pod) -> Outcome {
     let state = status.state.clone().unwrap_or_default();
     if let Some(ended) = state.terminated {
         if ended.exit_code == 0 {
-            return Outcome::Done { skew: skew(pod, ended.finished_at.map(|time| time.0)), node };
+            return Outcome::Done { skew: skew(pod, ended.finished_at.map(|time| time.0), now), node };
         }
         let message = ended.message.or(ended.reason).unwrap_or_default();
         return Outcome::NotRun { node, words: format!("exit code {}, {}", ended.exit_code, message.trim()) };
@@ -148,11 +149,12 @@ fn unscheduled(pod: &Pod) -> String {
     refused.and_then(|it| it.message.clone()).unwrap_or_else(|| "the node has not said anything".to_owned())
 }
 
-/// How far the node's clock is behind at least: it can't have ended before it was made. Ahead is for those to tell who know
-/// the server's time.
-fn skew(pod: &Pod, finished: Option<Timestamp>) -> i64 {
+/// How far the node's clock is ahead or behind, at least: the container has ended, by that clock, after its pod was made and
+/// before now.
+fn skew(pod: &Pod, finished: Option<Timestamp>, now: Timestamp) -> i64 {
     let made = pod.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-    finished.zip(made).map_or(0, |(finished, made)| (finished.as_second() - made).min(0))
+    let Some((finished, made)) = finished.map(|it| it.as_second()).zip(made) else { return 0 };
+    (finished - made).min(0) + (finished - now.as_second()).max(0)
 }
 
 /// What the outcomes mean. `left_out` nodes were not tried.
@@ -161,35 +163,40 @@ pub fn judge(outcomes: &[Outcome], discovered: &Discovered, facts: &Facts, left_
     let installed = Installed::of(facts);
     let course = registry::course(facts, &installed);
     let image = discovered.image.as_deref().unwrap_or_default();
+    let again = format!("kubectl kitbag doctor -n {}", quoted(&facts.who.namespace));
     let mut findings = Vec::new();
     let mut done: Vec<&str> = Vec::new();
-    let mut slow: Vec<(&str, i64)> = Vec::new();
+    let mut apart: Vec<(&str, i64)> = Vec::new();
     let mut faults: Vec<((String, String), Option<&str>)> = Vec::new();
     for outcome in outcomes {
         match outcome {
             Outcome::Done { node, skew } => {
                 done.push(node);
-                if *skew < -SKEWED {
-                    slow.push((node, -skew));
+                if skew.abs() > SKEWED {
+                    apart.push((node, *skew));
                 }
             }
             Outcome::NotPulled { node, fault, words } => {
-                faults.push((not_pulled(*fault, words, discovered, &installed, course), Some(node)));
+                let (text, fix) = not_pulled(*fault, words, discovered, &installed, course);
+                faults.push(((text, for_platform(&facts.who, &fix)), Some(node)));
             }
             Outcome::NotRun { node, words } => {
-                let fix = "kubectl get nodes -o wide".to_owned();
+                let fix = for_platform(&facts.who, "kubectl get nodes -o wide");
                 faults.push(((format!("the image was pulled and does not run: {words}"), fix), Some(node)));
             }
             Outcome::Waiting { node, words, made } => {
                 let fix = if *made {
-                    "# once more, with more time:\nkubectl kitbag doctor --timeout 180\nkubectl get nodes"
+                    format!("# once more, with more time:\n{again} --timeout 180\nkubectl get nodes")
                 } else {
-                    "# the cluster's controllers make pods of Jobs: do they run?\nkubectl get pods -n kube-system"
+                    let fix =
+                        "# the cluster's controllers make pods of Jobs: do they run?\nkubectl get pods -n kube-system";
+                    for_platform(&facts.who, fix)
                 };
-                faults.push(((format!("nothing has come of the pull: {words}"), fix.to_owned()), node.as_deref()));
+                faults.push(((format!("nothing has come of the pull: {words}"), fix), node.as_deref()));
             }
             Outcome::NotMade { place, words } => {
-                let fix = "# whoever made that rule has to make an exception, or somebody else runs this:\nkubectl kitbag doctor".to_owned();
+                let fix =
+                    format!("# whoever made that rule has to make an exception, or somebody else runs this:\n{again}");
                 let node = match place {
                     Place::Node(node) => Some(node.as_str()),
                     Place::Anywhere => None,
@@ -212,8 +219,12 @@ pub fn judge(outcomes: &[Outcome], discovered: &Discovered, facts: &Facts, left_
         let text = format!("{} pulled and ran `{image}`{rest}", named("node", done));
         findings.insert(0, Finding::ok(Check::Pull, text));
     }
-    for (node, seconds) in slow {
-        let text = format!("node `{node}` has a clock that is at least {seconds} s behind the API server's");
+    for (node, skew) in apart {
+        let direction = if skew < 0 { "behind" } else { "ahead of" };
+        let text = format!(
+            "node `{node}` has a clock that is at least {} s {direction} the API server's",
+            skew.unsigned_abs()
+        );
         findings.push(Finding::warning(Check::Clock, text).fix("# on that node:\ntimedatectl status"));
     }
     findings
@@ -232,6 +243,7 @@ fn not_pulled(
     let Discovered { registry, per_node, generation, .. } = discovered;
     let scope = installed.scope();
     let pods = format!("kubectl get pods {scope} -o wide");
+    let asked = format!("curl -sS {}", quoted(&format!("https://{registry}/v2/")));
     let (text, fix) = match (fault, per_node) {
         (Fault::Unreachable, true) => (
             format!("nothing answers at `{registry}`, where the node's own registry should be"),
@@ -239,15 +251,22 @@ fn not_pulled(
         ),
         (Fault::Unreachable, false) => (
             format!("the node does not reach `{registry}`"),
-            format!(
-                "# a firewall or a NetworkPolicy lies between, or nobody listens; on that node:\ncurl -sS https://{registry}/v2/"
-            ),
+            format!("# a firewall or a NetworkPolicy lies between, or nobody listens; on that node:\n{asked}"),
         ),
         (Fault::NoName, _) => (
             format!("the node's resolver does not know `{registry}`"),
             "# nodes know no Services: the name has to be one of the DNS that nodes use".to_owned(),
         ),
-        (Fault::Missing, _) => (
+        (Fault::Missing, false) => (
+            format!(
+                "`{registry}` does not have generation {generation}, of which the ConfigMap speaks; or another program answers there"
+            ),
+            format!(
+                "# roll the Deployment of that registry out, with an image of that generation; or publish what it serves:\n{}",
+                installed.publish()
+            ),
+        ),
+        (Fault::Missing, true) => (
             format!(
                 "`{registry}` does not have generation {generation}, of which the ConfigMap speaks; or another program answers there"
             ),
@@ -277,7 +296,11 @@ fn not_pulled(
         (Fault::Full, _) => ("the node's disk is full".to_owned(), "kubectl describe nodes".to_owned()),
         (Fault::Busy, _) => (
             format!("the registry at `{registry}` is in trouble: {words}"),
-            format!("kubectl logs {scope} daemonset/{}", registry::NAME),
+            if *per_node {
+                format!("kubectl logs {scope} daemonset/{}", registry::NAME)
+            } else {
+                format!("# where that registry runs:\nkubectl logs -n NAMESPACE deployment/{}", registry::NAME)
+            },
         ),
         (Fault::Platform, _) => (
             "the image is not there for the node's architecture".to_owned(),
@@ -290,11 +313,11 @@ fn not_pulled(
             if *per_node {
                 format!("# on that node, to see who listens there:\nss -ltnp 'sport = :{}'\n{pods}", installed.port)
             } else {
-                format!("# see who answers there:\ncurl -sS https://{registry}/v2/")
+                format!("# see who answers there:\n{asked}")
             },
         ),
         (Fault::Name | Fault::Never | Fault::Unknown, _) => {
-            (format!("the node cannot pull from `{registry}`: {words}"), pods)
+            (format!("the node cannot pull from `{registry}`: {words}"), if *per_node { pods } else { asked })
         }
     };
     (text, fix)

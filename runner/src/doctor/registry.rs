@@ -12,6 +12,7 @@ use super::discovery::Discovered;
 use super::facts::{Facts, Fetched};
 use super::finding::{Check, Finding, alike, counted, named};
 use super::fix::{self, Installed};
+use crate::shell::quoted;
 
 // What the DaemonSet is called.
 pub(super) use crate::install::objects::REGISTRY as NAME;
@@ -23,9 +24,10 @@ const WANTED: (&str, &str) = ("kubernetes.io/os", "linux");
 #[must_use]
 pub(super) fn judge(facts: &Facts, installed: &Installed<'_>, discovered: Option<&Discovered>) -> Vec<Finding> {
     let Installed { namespace, .. } = installed;
-    let daemonset = match (&facts.daemonset, discovered) {
+    let central = discovered.filter(|it| !it.per_node).map(|it| &it.registry).or(installed.central.as_ref());
+    let daemonset = match (&facts.daemonset, central) {
         (Fetched::Got(daemonset), _) => daemonset,
-        (_, Some(Discovered { per_node: false, registry, .. })) => {
+        (_, Some(registry)) => {
             let text =
                 format!("nodes pull from `{registry}`, which is not on the nodes: the pull tells whether it answers");
             return vec![Finding::skipped(Check::Registry, text)];
@@ -37,16 +39,16 @@ pub(super) fn judge(facts: &Facts, installed: &Installed<'_>, discovered: Option
         }
         (other, _) => {
             let permission = format!("get DaemonSets in namespace `{namespace}`");
-            return vec![Finding::skipped(Check::Registry, other.why_not(&permission))];
+            return vec![Finding::unseen(Check::Registry, other, &permission)];
         }
     };
     let (Some(pods), nodes) = (facts.pods.got(), facts.nodes.got().map(Vec::as_slice).unwrap_or_default()) else {
         let permission = format!("list pods in namespace `{namespace}`");
-        return vec![Finding::skipped(Check::Registry, facts.pods.why_not(&permission))];
+        return vec![Finding::unseen(Check::Registry, &facts.pods, &permission)];
     };
     let refused = not_made(daemonset, &facts.events, installed);
     // That tells why nodes have none.
-    let mut findings = if refused.is_empty() { without(daemonset, pods, nodes, installed) } else { refused };
+    let mut findings = if refused.is_empty() { bare(daemonset, pods, nodes, installed) } else { refused };
     findings.extend(pods::judge(pods, nodes, installed));
     findings.extend(elsewhere(daemonset, discovered, installed));
     if findings.is_empty() {
@@ -97,10 +99,11 @@ fn not_made(daemonset: &DaemonSet, events: &[Event], installed: &Installed<'_>) 
 }
 
 /// The registries' pods use the node's network.
-fn privileged(Installed { namespace, .. }: &Installed<'_>) -> String {
+fn privileged(installed: &Installed<'_>) -> String {
+    let (namespace, scope) = (quoted(installed.namespace), installed.scope());
     format!(
         "kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite\n\
-         kubectl rollout restart daemonset/{NAME} -n {namespace}"
+         kubectl rollout restart daemonset/{NAME} {scope}"
     )
 }
 
@@ -117,7 +120,7 @@ fn priority_quota(namespace: &str) -> String {
             ] },
         },
     });
-    format!("echo '{quota}' | kubectl apply -f -")
+    format!("echo {} | kubectl apply -f -", quoted(&quota.to_string()))
 }
 
 /// Registries that are not where discovery sends the nodes.
@@ -184,12 +187,12 @@ pub(super) fn course(facts: &Facts, installed: &Installed<'_>) -> Course {
 }
 
 /// Nodes that have no pod, and why.
-fn without(daemonset: &DaemonSet, pods: &[Pod], nodes: &[Node], installed: &Installed<'_>) -> Vec<Finding> {
+fn bare(daemonset: &DaemonSet, pods: &[Pod], nodes: &[Node], installed: &Installed<'_>) -> Vec<Finding> {
     let with: BTreeSet<&str> = pods.iter().filter_map(pods::node).collect();
     let template = fix::template(daemonset);
     let linux = nodes.iter().filter(|node| super::nodes::is_linux(node));
-    let bare = linux.filter(|node| !with.contains(super::nodes::name(node)));
-    alike(bare.map(|node| (why_without(template, node), super::nodes::name(node))))
+    let without = linux.filter(|node| !with.contains(super::nodes::name(node)));
+    alike(without.map(|node| (why_without(template, node), super::nodes::name(node))))
         .into_iter()
         .map(|(why, names)| {
             let fix = why.fix(&names, installed);
@@ -220,20 +223,24 @@ impl Why {
     fn fix(&self, names: &[&str], installed: &Installed<'_>) -> String {
         match self {
             Self::Label(key, value) if (key.as_str(), value.as_str()) == WANTED => {
+                let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
                 format!("kubectl label node {} {key}={value} --overwrite", names.join(" "))
             }
             Self::Taint(_) | Self::Label(..) => installed.install(),
-            // What others have added, `install` leaves as it is.
-            Self::Affinity => format!(
-                "kubectl patch daemonset {NAME} {} --type=json --patch='[{{\"op\":\"remove\",\"path\":\"/spec/template/spec/affinity\"}}]'",
-                installed.scope()
-            ),
+            Self::Affinity => without("affinity", installed),
             Self::Unknown => format!(
                 "# the cluster's controllers make it: do they run, and what do they say?\nkubectl describe daemonset {NAME} {}\nkubectl get pods -n kube-system",
                 installed.scope()
             ),
         }
     }
+}
+
+/// What others have added to the template, `install` leaves as it is.
+pub(super) fn without(part: &str, installed: &Installed<'_>) -> String {
+    let patch = json!([{ "op": "remove", "path": format!("/spec/template/spec/{part}") }]);
+    let (scope, patch) = (installed.scope(), quoted(&patch.to_string()));
+    format!("kubectl patch daemonset {NAME} {scope} --type=json --patch={patch}")
 }
 
 fn why_without(template: Option<&PodSpec>, node: &Node) -> Why {

@@ -1,9 +1,11 @@
-//! The report, for people and for programs: pure.
+//! The report, for people and for programs: pure. Much of it are words of others (nodes, registries, pods), which must not
+//! reach a terminal as they are.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::facts::Who;
 use super::finding::{Finding, Status, Summary, counted};
+use crate::progress::{printable, printable_line};
 
 /// Wide enough for the longest status and the longest check, and a gap.
 const STATUS: usize = 9;
@@ -13,6 +15,7 @@ const CHECK: usize = 14;
 #[must_use]
 pub fn who(who: &Who) -> String {
     let Who { user, namespace, platform } = who;
+    let (user, namespace) = (printable_line(user), printable_line(namespace));
     if *platform {
         format!("asked by `{user}`, who may look at the nodes and the registry; for namespace `{namespace}`\n\n")
     } else {
@@ -39,7 +42,7 @@ fn line(finding: &Finding, colour: bool) -> String {
 
 /// Each line but the first behind so many spaces.
 fn indented(text: &str, indent: usize) -> String {
-    text.trim_end().replace('\n', &format!("\n{:indent$}", ""))
+    printable(text.trim_end()).replace('\n', &format!("\n{:indent$}", ""))
 }
 
 const fn paint(status: Status) -> &'static str {
@@ -67,17 +70,21 @@ pub fn summary(findings: &[Finding]) -> String {
     )
 }
 
-/// All of it in one object.
+/// All of it in one object, as text.
 #[must_use]
-pub fn json(who: &Who, findings: &[Finding]) -> Value {
+pub fn json(who: &Who, findings: &[Finding]) -> String {
     let Who { user, namespace, platform } = who;
-    json!({
+    let object = json!({
         "user": user,
         "namespace": namespace,
         "platform": platform,
         "findings": findings,
         "summary": Summary::of(findings),
-    })
+    });
+    // JSON lets some control characters stand that a terminal heeds.
+    let shown =
+        |it: char| if it.is_control() && it != '\n' { format!("\\u{:04x}", u32::from(it)) } else { it.to_string() };
+    format!("{object:#}\n").chars().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -124,6 +131,26 @@ mod tests {
     }
 
     #[test]
+    fn words_of_others_do_not_move_the_cursor() {
+        let evil = "a\u{1b}]0;title\u{7}\nb\u{9b}2J";
+        let finding = Finding::failure(Check::Pull, evil).fix(evil);
+        let who = Who { user: evil.to_owned(), namespace: evil.to_owned(), platform: false };
+        let texts = [
+            self::who(&who),
+            self::findings(std::slice::from_ref(&finding), false),
+            json(&who, std::slice::from_ref(&finding)),
+        ];
+        assert!(!texts.concat().chars().any(|it| it.is_control() && it != '\n'), "{texts:?}");
+        assert!(
+            texts[1].starts_with("FAILURE  pull          a?]0;title?\n                       b?2J\n"),
+            "{}",
+            texts[1]
+        );
+        let read: serde_json::Value = serde_json::from_str(&texts[2]).unwrap();
+        assert_eq!((&read["findings"][0]["text"], &read["user"]), (&evil.into(), &evil.into()));
+    }
+
+    #[test]
     fn who_asks_is_said_first() {
         let mut it = Who { user: "jane".to_owned(), namespace: "web".to_owned(), platform: false };
         let user = who(&it);
@@ -138,7 +165,7 @@ mod tests {
     #[test]
     fn programs_get_an_object() {
         let who = Who { user: "jane".to_owned(), namespace: "web".to_owned(), platform: false };
-        insta::assert_snapshot!(format!("{:#}", json(&who, &report()[1..3])), @r#"
+        insta::assert_snapshot!(json(&who, &report()[1..3]), @r#"
         {
           "findings": [
             {

@@ -32,7 +32,7 @@ pub(super) fn session(upgrade: &Fetched<bool>) -> Finding {
             "a proxy between this machine and the API server takes away the headers `Connection` and `Upgrade`: no session can be opened",
         )
         .fix("# the proxy has to pass WebSockets on; or go around it:\nexport NO_PROXY=HOST\nkubectl config view --minify"),
-        other => Finding::skipped(Check::Session, other.why_not("watch pods")),
+        other => Finding::unseen(Check::Session, other, "watch pods"),
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
                                  export NO_PROXY=HOST
                                  kubectl config view --minify
         skipped  session       only who may watch pods can look at that
-        skipped  session       the cluster does not say: 403
+        warning  session       the cluster does not say: 403
         ");
     }
 

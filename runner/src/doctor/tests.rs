@@ -44,7 +44,7 @@ fn what_cannot_be_pulled_is_skipped_with_a_word() {
     skipped  pull          the generation has no busybox, which is what would be pulled
     skipped  pull          `jane` may not make a Job in namespace `web`, and see its pod, and delete it
                              # somebody else has to run this:
-                             kubectl kitbag doctor
+                             kubectl kitbag doctor -n web
     skipped  pull          no node is ready
     ");
 }

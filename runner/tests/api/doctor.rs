@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kitbag_runner::Kind;
 use kitbag_runner::doctor::facts::{Facts, Fetched};
 use kitbag_runner::doctor::fetch::facts;
@@ -15,6 +15,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tower_test::mock::{self, Handle};
 
 /// A server that answers by what is asked, in whatever order: `METHOD /path` to a status and a document. What it was
@@ -204,6 +205,15 @@ fn waiting(reason: &str, message: &str) -> Value {
     json!({ "waiting": { "reason": reason, "message": message } })
 }
 
+fn run() -> Run {
+    Run {
+        id: "b2c4d".to_owned(),
+        image: "127.0.0.1:5050/busybox@sha256:00".to_owned(),
+        limit: Duration::from_secs(60),
+        ahead: SignedDuration::ZERO,
+    }
+}
+
 /// A run of `count` pulls. `pods` says what the pods do when they are looked at for the nth time.
 async fn pulled(
     count: usize,
@@ -222,11 +232,7 @@ async fn pulled(
             list("Pod", &pods(*look))
         }
     });
-    let run = Run {
-        id: "b2c4d".to_owned(),
-        image: "127.0.0.1:5050/busybox@sha256:00".to_owned(),
-        limit: Duration::from_secs(60),
-    };
+    let run = run();
     let places: Vec<Place> = (0..count).map(|index| Place::Node(format!("node{index}"))).collect();
     let attempt = Attempt::new(&client, "kitbag", &run, &places);
     let outcomes = attempt.outcomes().await;
@@ -327,16 +333,51 @@ async fn the_limit_ends_the_wait() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_limit_ends_the_wait_for_a_server_that_does_not_answer() {
+    for (silent, expected) in [("POST", "the API server has not answered"), ("GET", "its Job has not made a pod")] {
+        let (service, mut handle): (_, Handle<Request<Body>, Response<Body>>) = mock::pair();
+        let server = tokio::spawn(async move {
+            let mut unanswered = Vec::new();
+            while let Some((request, send)) = handle.next_request().await {
+                if request.method() == silent {
+                    unanswered.push(send);
+                } else {
+                    let (status, document) = taken("");
+                    let response = Response::builder().status(status);
+                    send.send_response(response.body(Body::from(document.to_string().into_bytes())).unwrap());
+                }
+            }
+        });
+        let client = Client::new(service, "web");
+        let (run, start) = (run(), Instant::now());
+        let places = [Place::Node("node0".to_owned())];
+        let outcomes = Attempt::new(&client, "kitbag", &run, &places).outcomes().await;
+        assert!(start.elapsed() < run.limit + Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(matches!(&outcomes[..], [Outcome::Waiting { words, .. }] if words == expected), "{outcomes:?}");
+        drop(client);
+        server.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_an_earlier_run_has_left_is_deleted_and_nothing_of_one_that_goes_on() {
-    let job = |name: &str, made: &str| json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": { "name": name, "creationTimestamp": made } });
-    let jobs =
-        [job("kitbag-doctor-old00-0", "2026-03-01T11:54:00Z"), job("kitbag-doctor-new00-0", "2026-03-01T11:56:00Z")];
+    let job = |name: &str, made: &str, limit: u32| {
+        json!({
+            "metadata": { "name": name, "creationTimestamp": made },
+            "spec": { "activeDeadlineSeconds": limit, "template": {} },
+        })
+    };
+    let jobs = [
+        job("kitbag-doctor-old00-0", "2026-03-01T11:53:00Z", 60),
+        job("kitbag-doctor-new00-0", "2026-03-01T11:55:00Z", 60),
+        job("kitbag-doctor-long0-0", "2026-03-01T11:00:00Z", 7200),
+    ];
     let (client, asked, server) = server(move |line, _| match line.split_once(' ').unwrap().0 {
-        "GET" => list("PartialObjectMetadata", &jobs),
+        "GET" => list("Job", &jobs),
         _ => (200, json!({ "kind": "Status", "status": "Success", "code": 200 })),
     });
-    let run = Run { id: "b2c4d".to_owned(), image: String::new(), limit: Duration::from_secs(60) };
+    let run = run();
     let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
     Attempt::new(&client, "kitbag", &run, &[]).remove_leftovers(now).await;
     drop(client);

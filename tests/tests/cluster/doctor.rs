@@ -50,7 +50,12 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
 
 fn nothing_installed(world: &World) {
     let seen = world.kitbag(&["doctor"]).expect_code(1);
-    for text in ["FAILURE  discovery", "FAILURE  registry", "kubectl kitbag install --image IMAGE\n"] {
+    for text in [
+        "FAILURE  discovery",
+        "FAILURE  registry",
+        "# the image is one that kitbag-builder image --server has made:\n",
+        "kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…\n",
+    ] {
         assert!(seen.stdout.contains(text), "no {text}: {}", seen.stdout);
     }
     install(world, &world.few, &[]).expect_code(0);
@@ -60,22 +65,24 @@ fn all_well(world: &World) {
     let seen = world.kitbag(&["doctor", "--all-nodes"]).expect_code(0);
     assert!(seen.stdout.contains("ok       pull          nodes `node1`, `node2` pulled and ran"), "{}", seen.stdout);
     assert!(seen.stdout.contains("\nnothing is wrong: 0 failures, 0 warnings"), "{}", seen.stdout);
-    assert_eq!(left_behind(world), "");
+    assert_eq!(left_behind(world, "jobs"), "");
+    world.wait("the end of the pods", || left_behind(world, "pods").is_empty());
 }
 
 fn interrupted(world: &World) {
     let mut doctor = started(world);
     signal(&doctor, "INT");
     assert_eq!(doctor.wait().unwrap().code(), Some(128 + 2));
-    assert_eq!(left_behind(world), "");
+    assert_eq!(left_behind(world, "jobs"), "");
+    world.wait("the end of the pods", || left_behind(world, "pods").is_empty());
 }
 
 fn killed(world: &World) {
     let mut doctor = started(world);
     signal(&doctor, "KILL");
     assert_eq!(doctor.wait().unwrap().code(), None);
-    assert_ne!(left_behind(world), "");
-    world.wait("the cluster's removal of the Jobs", || left_behind(world).is_empty());
+    assert_ne!(left_behind(world, "jobs"), "");
+    world.wait("the cluster's removal of the Jobs and their pods", || left_behind(world, "jobs,pods").is_empty());
 }
 
 /// It has made a Job.
@@ -83,7 +90,7 @@ fn started(world: &World) -> Child {
     let mut command = world.first().kubectl_command();
     command.args(["kitbag", "doctor", "--all-nodes"]).stdout(Stdio::null()).stderr(Stdio::null());
     let doctor = command.spawn().unwrap();
-    world.wait("the first Job", || !left_behind(world).is_empty());
+    world.wait("the first Job", || !left_behind(world, "jobs").is_empty());
     doctor
 }
 
@@ -93,11 +100,11 @@ fn signal(doctor: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// The Jobs that doctor has made and their pods, in whatever namespace.
-fn left_behind(world: &World) -> String {
+/// The Jobs that doctor has made, or their pods, in whatever namespace. Who deletes the Jobs does not wait for the pods: the
+/// cluster takes them away.
+fn left_behind(world: &World, kinds: &str) -> String {
     let ours = "app.kubernetes.io/name=kitbag-doctor";
-    // Who deletes the Jobs does not wait for their pods.
-    world.kubectl(&["get", "jobs", "--all-namespaces", "--selector", ours, "--output", "name"])
+    world.kubectl(&["get", kinds, "--all-namespaces", "--selector", ours, "--output", "name"])
 }
 
 fn no_daemonset(world: &World) {
@@ -115,7 +122,7 @@ fn no_configmap(world: &World) {
     world.kubectl(&["delete", "configmap", "kitbag", "-n", "kube-public"]);
     let report = examine(world, &[]);
     let fix = report.failure("discovery", "there is no ConfigMap `kube-public/kitbag`");
-    assert_eq!(fix, reinstall(world, ""));
+    assert_eq!(fix, "kubectl kitbag install");
     mend(world, &fix);
     all_is_well(world, &[]);
 }
@@ -133,7 +140,7 @@ fn nonsense(world: &World) {
             assert!(seen.stderr.contains(word), "no {word}: {}", seen.stderr);
         }
         let fix = examine(world, &["--no-pull"]).failure("discovery", words);
-        assert_eq!(fix, reinstall(world, ""));
+        assert_eq!(fix, "kubectl kitbag install");
         mend(world, &fix);
         all_is_well(world, &["--no-pull"]);
     }
@@ -146,7 +153,7 @@ fn another_generation(world: &World) {
     assert!(seen.stderr.contains("has no such image"), "{}", seen.stderr);
     let words = format!("`{REGISTRY}` does not have generation {}", world.all.generation);
     let fix = examine(world, &[]).failure("pull", &words);
-    assert_eq!(fix, reinstall(world, ""));
+    assert_eq!(fix, "kubectl kitbag install");
     mend(world, &fix);
     all_is_well(world, &[]);
 }
@@ -156,7 +163,7 @@ fn another_port(world: &World) {
     let report = examine(world, &[]);
     let words = "the registries listen on `127.0.0.1:5050`, and the ConfigMap sends nodes to `127.0.0.1:5099`";
     let fix = report.failure("registry", words);
-    assert_eq!(fix, reinstall(world, ""));
+    assert_eq!(fix, "kubectl kitbag install");
     report.failure("pull", "nothing answers at `127.0.0.1:5099`");
     mend(world, &fix);
     all_is_well(world, &[]);
@@ -166,10 +173,20 @@ fn unreadable(world: &World) {
     for kind in ["role", "rolebinding"] {
         world.kubectl(&["delete", kind, "kitbag", "-n", "kube-public"]);
         let seen = examine_as_dev(world).failure("discovery", "`dev` may not read ConfigMap `kube-public/kitbag`");
-        assert!(seen.contains("# for the platform team"), "{seen}");
+        assert!(seen.starts_with("# for the platform team") && seen.ends_with("\nkubectl kitbag doctor"), "{seen}");
         let fix = examine(world, &["--no-pull"]).failure("discovery", "not everybody may read ConfigMap");
-        assert!(seen.contains(&fix), "{seen}");
+        assert_eq!(fix, "kubectl kitbag install");
         mend(world, &fix);
+        let by = [
+            "get",
+            kind,
+            "kitbag",
+            "-n",
+            "kube-public",
+            "-o",
+            r"jsonpath={.metadata.labels.app\.kubernetes\.io/managed-by}",
+        ];
+        assert_eq!(world.kubectl(&by), "kubectl-kitbag");
         all_is_well(world, &["--no-pull"]);
         assert_eq!(examine_as_dev(world).status("discovery"), "ok");
     }
@@ -197,7 +214,7 @@ fn taken(world: &World) {
     assert!(pull.contains("ss -ltnp 'sport = :5050'"), "{pull}");
     report.ok("pull", "node `node1` pulled and ran");
     let elsewhere = fix.lines().last().unwrap();
-    assert_eq!(elsewhere, reinstall(world, " --port 5051"));
+    assert_eq!(elsewhere, "kubectl kitbag install --port 5051");
     mend(world, elsewhere);
     all_is_well(world, &["--all-nodes"]);
     drop(squatter);
@@ -212,7 +229,7 @@ fn kept_off(world: &World) {
     let report = examine(world, &[]);
     let words = "node `node2` has no registry: the DaemonSet wants the label `kubernetes.io/hostname=node1`";
     let fix = report.failure("registry", words);
-    assert_eq!(fix, reinstall(world, ""));
+    assert_eq!(fix, "kubectl kitbag install");
     report.failure("pull", "on node `node2`: nothing answers");
     report.ok("pull", "node `node1` pulled and ran");
     mend(world, &fix);
@@ -459,7 +476,7 @@ fn another_namespace(world: &World) {
     let report = examine(world, &["--no-pull"]);
     report.ok("registry", "is ready on 2 nodes");
     let fix = report.failure("discovery", "there is no ConfigMap");
-    assert_eq!(fix, reinstall(world, " --namespace tools --port 5060"));
+    assert_eq!(fix, "kubectl kitbag install --namespace tools");
     mend(world, &fix);
     all_is_well(world, &["--all-nodes"]);
     let seen = world.kitbag(&["uninstall"]).expect_code(0);
@@ -470,7 +487,7 @@ fn another_namespace(world: &World) {
     }
 }
 
-/// What doctor prints to install what is installed.
+/// What doctor prints to install the image that was, where none is or another one.
 fn reinstall(world: &World, more: &str) -> String {
     format!("kubectl kitbag install --image {}{more}", world.few.image())
 }

@@ -91,26 +91,28 @@ fn each_fault_has_its_own_fix() {
     insta::assert_snapshot!(text, @r"
     FAILURE  discovery     kitbag is not installed in this cluster: there is no ConfigMap `kube-public/kitbag`
                              # for the platform team:
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  discovery     `jane` may not read ConfigMap `kube-public/kitbag`: kitbag is not installed, or the Role or RoleBinding that lets everybody read it is missing
-                             # for the platform team, where kitbag is installed:
-                             kubectl create role kitbag -n kube-public --verb=get --resource=configmaps --resource-name=kitbag --dry-run=client -o yaml | kubectl apply -f -
-                             kubectl create rolebinding kitbag -n kube-public --role=kitbag --group=system:authenticated --dry-run=client -o yaml | kubectl apply -f -
-                             # and where it is not:
-                             kubectl kitbag install --image IMAGE
-    skipped  discovery     the cluster does not say: timed out
+                             # for the platform team, to whom it tells which, and what to do:
+                             kubectl kitbag doctor
+    warning  discovery     the cluster does not say: timed out
     FAILURE  discovery     `registry` in the ConfigMap `kube-public/kitbag` is not as kitbag writes it: it is missing
                              # for the platform team:
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  discovery     `registry` in the ConfigMap `kube-public/kitbag` is not as kitbag writes it: `https://registry.example`: the scheme is not part of a registry's name: HOST[:PORT][/PREFIX] is wanted
                              # for the platform team:
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  discovery     `generation` in the ConfigMap `kube-public/kitbag` is not as kitbag writes it: it is `000000000000`, and `catalog.json` is of `GENERATION`
                              # for the platform team:
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  discovery     `catalog.json` in the ConfigMap `kube-public/kitbag` is not as kitbag writes it: it is no JSON object: expected ident at line 1 column 2
                              # for the platform team:
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  discovery     the cluster's kitbag is of another version than this program: `catalog.json`: it is of version 2; this program reads version 1
                              # take the kubectl-kitbag of the cluster's version (this one is 0.1.0), or do without the catalog:
                              export KITBAG_REGISTRY=127.0.0.1:5050
@@ -124,6 +126,7 @@ fn what_only_some_may_read_is_told_to_the_platform_team() {
     assert!(found.is_some());
     insta::assert_snapshot!(told(&findings[1..]), @r"
     FAILURE  discovery     not everybody may read ConfigMap `kube-public/kitbag`: the Role or RoleBinding is missing, without which the plugin finds no registry
+                             # for the platform team:
                              kubectl create role kitbag -n kube-public --verb=get --resource=configmaps --resource-name=kitbag --dry-run=client -o yaml | kubectl apply -f -
                              kubectl create rolebinding kitbag -n kube-public --role=kitbag --group=system:authenticated --dry-run=client -o yaml | kubectl apply -f -
     ");

@@ -70,7 +70,7 @@ fn who_may_not_see_nodes_is_told_so() {
     let text = told(&judge(&Fetched::Forbidden, None)) + &told(&judge(&Fetched::Failed("timed out".to_owned()), None));
     insta::assert_snapshot!(text + &judged(&[glass]), @r"
     skipped  nodes         only who may list nodes can look at that
-    skipped  nodes         the cluster does not say: timed out
+    warning  nodes         the cluster does not say: timed out
     FAILURE  nodes         there is no Linux node, and the tools are for Linux
                              kubectl get nodes -o wide
     ");

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{Outcome, Place, Run, job, observe};
 use crate::refusal::{Asked, explain};
@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const NO_POD: Duration = Duration::from_secs(2);
 /// How long the deletion may take.
 const CLEANING: Duration = Duration::from_secs(10);
-/// What is older than this is not of a run that goes on. Longer than any sensible limit.
+/// A Job that is still there so long after the cluster should have ended it is not of a run that goes on. More than clocks
+/// differ in a cluster that works.
 const LEFT: SignedDuration = SignedDuration::from_mins(5);
 
 /// The pulls of one run.
@@ -65,20 +66,25 @@ impl<'a> Attempt<'a> {
         let asked =
             Asked { namespace: self.namespace, verb: "create", resource: "jobs", container: "pull", reasons: "" };
         let makes = self.places.iter().enumerate().map(|(index, place)| async move {
-            let made = self.jobs.create(&PostParams::default(), &job(self.run, index, place)).await;
-            match made {
-                Ok(_) => waiting(place, "its Job has not made a pod"),
-                Err(error) => Outcome::NotMade { place: place.clone(), words: explain(&error, asked).to_string() },
+            let made = job(self.run, index, place);
+            match timeout_at(end, self.jobs.create(&PostParams::default(), &made)).await {
+                Ok(Ok(_)) => waiting(place, "its Job has not made a pod"),
+                Err(_) => waiting(place, "the API server has not answered"),
+                Ok(Err(error)) => Outcome::NotMade { place: place.clone(), words: explain(&error, asked).to_string() },
             }
         });
         let mut outcomes = join_all(makes).await;
         let start = Instant::now();
         let mut unpulled: HashMap<usize, Instant> = HashMap::new();
         while Instant::now() < end {
-            self.look(&mut outcomes).await;
-            if start.elapsed() >= NO_POD {
-                self.ask_why(&mut outcomes).await;
-            }
+            // What is known by then is what is told.
+            let asked = timeout_at(end, async {
+                self.look(&mut outcomes).await;
+                if start.elapsed() >= NO_POD {
+                    self.ask_why(&mut outcomes).await;
+                }
+            });
+            let _ = asked.await;
             for (index, outcome) in outcomes.iter().enumerate() {
                 if matches!(outcome, Outcome::NotPulled { .. }) {
                     unpulled.entry(index).or_insert_with(Instant::now);
@@ -108,12 +114,13 @@ impl<'a> Attempt<'a> {
 
     /// Deletes what runs have left that were killed, in a cluster whose controllers were away.
     pub async fn remove_leftovers(&self, now: Timestamp) {
-        let Ok(Ok(jobs)) = timeout(CLEANING, self.jobs.list_metadata(&ListParams::default().labels(&Run::any()))).await
-        else {
+        let Ok(Ok(jobs)) = timeout(CLEANING, self.jobs.list(&ListParams::default().labels(&Run::any()))).await else {
             return;
         };
         let left = jobs.items.into_iter().filter(|job| {
-            job.metadata.creation_timestamp.as_ref().is_some_and(|made| now.duration_since(made.0) > LEFT)
+            let limit = job.spec.as_ref().and_then(|spec| spec.active_deadline_seconds).unwrap_or_default();
+            let ended = SignedDuration::from_secs(limit).saturating_add(LEFT);
+            job.metadata.creation_timestamp.as_ref().is_some_and(|made| now.duration_since(made.0) > ended)
         });
         let names: Vec<String> = left.filter_map(|job| job.metadata.name).collect();
         let parameters = DeleteParams::background();
@@ -123,12 +130,13 @@ impl<'a> Attempt<'a> {
     async fn look(&self, outcomes: &mut [Outcome]) {
         // Where there is no answer, the next look gets one, or the limit is reached.
         let Ok(pods) = self.pods.list(&ListParams::default().labels(&self.run.selector())).await else { return };
+        let now = self.run.now();
         for pod in &pods.items {
             let owners = pod.metadata.owner_references.iter().flatten();
             let owner = owners.into_iter().find(|owner| owner.kind == "Job").map(|owner| owner.name.as_str());
             let index = (0..outcomes.len()).find(|index| owner == Some(&self.run.name(*index)));
             if let Some(outcome) = index.and_then(|index| outcomes.get_mut(index)) {
-                *outcome = newer(outcome, observe(pod));
+                *outcome = newer(outcome, observe(pod, now));
             }
         }
     }

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::Place;
 
@@ -30,9 +31,17 @@ pub struct Run {
     pub image: String,
     /// How long it may take.
     pub limit: Duration,
+    /// How far the API server's clock is ahead of this machine's.
+    pub ahead: SignedDuration,
 }
 
 impl Run {
+    /// The API server's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now().checked_add(self.ahead).unwrap_or(Timestamp::MAX)
+    }
+
     /// The name of the Job number `index`.
     #[must_use]
     pub fn name(&self, index: usize) -> String {
@@ -152,6 +161,7 @@ mod tests {
             id: "b2c4d".to_owned(),
             image: "127.0.0.1:5050/busybox@sha256:00".to_owned(),
             limit: Duration::from_secs(60),
+            ahead: SignedDuration::ZERO,
         }
     }
 

@@ -46,12 +46,16 @@ fn a_generation_may_be_on_its_way() {
     });
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
-                             kubectl kitbag install --image registry.example/kitbag-registry:1
+                             # for the platform team:
+                             kubectl kitbag install
     FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
+                             # for the platform team:
                              # another one is on its way to the nodes:
                              kubectl rollout status daemonset/registry -n kitbag
     FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
-                             kubectl kitbag install --image IMAGE
+                             # for the platform team:
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     ");
 }
 
@@ -79,6 +83,7 @@ fn a_pod_says_what_became_of_the_pull() {
     let states = [
         json!({ "terminated": { "exitCode": 0, "finishedAt": "2026-03-01T12:00:01Z" } }),
         json!({ "terminated": { "exitCode": 0, "finishedAt": "2026-03-01T11:58:00Z" } }),
+        json!({ "terminated": { "exitCode": 0, "finishedAt": "2026-03-01T12:01:32Z" } }),
         json!({ "terminated": { "exitCode": 128, "reason": "StartError", "message": "exec format error" } }),
         json!({ "running": {} }),
         waiting("ContainerCreating", ""),
@@ -88,11 +93,13 @@ fn a_pod_says_what_became_of_the_pull() {
         ),
         waiting("RunContainerError", "no such file"),
     ];
-    let mut told: Vec<String> = states.iter().map(|state| format!("{:?}", observe(&pod(state)))).collect();
-    told.push(format!("{:?}", observe(&serde_json::from_value(pending).unwrap())));
+    let now = "2026-03-01T12:00:02Z".parse().unwrap();
+    let mut told: Vec<String> = states.iter().map(|state| format!("{:?}", observe(&pod(state), now))).collect();
+    told.push(format!("{:?}", observe(&serde_json::from_value(pending).unwrap(), now)));
     insta::assert_snapshot!(told.join("\n"), @r#"
     Done { node: "node1", skew: 0 }
     Done { node: "node1", skew: -120 }
+    Done { node: "node1", skew: 90 }
     NotRun { node: "node1", words: "exit code 128, exec format error" }
     Waiting { node: Some("node1"), words: "it runs", made: true }
     Waiting { node: Some("node1"), words: "the node is pulling", made: true }
@@ -106,9 +113,12 @@ fn a_pod_says_what_became_of_the_pull() {
 fn pulls_that_fare_alike_are_told_together() {
     let done = |node: &str, skew| Outcome::Done { node: node.to_owned(), skew };
     insta::assert_snapshot!(told(&judge(&[done("b", 0), done("a", -1)], &found(), &nothing(), 7)), @"ok       pull          nodes `a`, `b` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`; 7 nodes not tried (--all-nodes)");
-    insta::assert_snapshot!(told(&judge(&[done("a", -90)], &found(), &nothing(), 0)), @r"
-    ok       pull          node `a` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`
+    insta::assert_snapshot!(told(&judge(&[done("a", -90), done("b", 90)], &found(), &nothing(), 0)), @r"
+    ok       pull          nodes `a`, `b` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`
     warning  clock         node `a` has a clock that is at least 90 s behind the API server's
+                             # on that node:
+                             timedatectl status
+    warning  clock         node `b` has a clock that is at least 90 s ahead of the API server's
                              # on that node:
                              timedatectl status
     ");
@@ -120,8 +130,10 @@ fn pulls_that_fare_alike_are_told_together() {
     insta::assert_snapshot!(told(&judge(&[done("a", 0), refused("b"), refused("c")], &found(), &nothing(), 0)), @r"
     ok       pull          node `a` pulled and ran `127.0.0.1:5050/busybox@sha256:5eed`
     FAILURE  pull          on nodes `b`, `c`: nothing answers at `127.0.0.1:5050`, where the node's own registry should be
+                             # for the platform team:
                              kubectl get pods -n kitbag -o wide
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     ");
 }
 
@@ -135,10 +147,12 @@ fn who_serves_other_bytes_is_not_the_registry() {
     });
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  pull          on node `a`: what answers at `127.0.0.1:5050` is not this cluster's registry: it serves something else under the digest that is asked for, which the node refuses
+                             # for the platform team:
                              # on that node, to see who listens there:
                              ss -ltnp 'sport = :5050'
                              kubectl get pods -n kitbag -o wide
     FAILURE  pull          on node `a`: what answers at `registry.example` is not this cluster's registry: it serves something else under the digest that is asked for, which the node refuses
+                             # for the platform team:
                              # see who answers there:
                              curl -sS https://registry.example/v2/
     ");
@@ -165,25 +179,36 @@ fn every_fault_of_a_pull_has_its_own_fix() {
     });
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  pull          on node `a`: `127.0.0.1:5050` does not have generation 5c729eb85204, of which the ConfigMap speaks; or another program answers there
-                             kubectl kitbag install --image IMAGE
+                             # for the platform team:
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  pull          on node `a`: the node cannot pull from `127.0.0.1:5050`: the node's words
+                             # for the platform team:
                              kubectl get pods -n kitbag -o wide
     FAILURE  pull          on node `a`: the node's disk is full
+                             # for the platform team:
                              kubectl describe nodes
     FAILURE  pull          on node `a`: the image is not there for the node's architecture
+                             # for the platform team:
                              kubectl get nodes -L kubernetes.io/arch
     FAILURE  pull          on node `a`: the registry at `127.0.0.1:5050` is in trouble: the node's words
+                             # for the platform team:
                              kubectl logs -n kitbag daemonset/registry
     FAILURE  pull          on node `a`: the node does not reach `registry.example`
+                             # for the platform team:
                              # a firewall or a NetworkPolicy lies between, or nobody listens; on that node:
                              curl -sS https://registry.example/v2/
     FAILURE  pull          on node `a`: the node's resolver does not know `registry.example`
+                             # for the platform team:
                              # nodes know no Services: the name has to be one of the DNS that nodes use
     FAILURE  pull          on node `a`: the node does not trust the certificate of `registry.example`
+                             # for the platform team:
                              # on each node, a file of the container runtime (containerd: `/etc/containerd/certs.d/registry.example/hosts.toml`) has to name the authority
     FAILURE  pull          on node `a`: `registry.example` speaks plain HTTP, which nodes accept from their own loopback only
+                             # for the platform team:
                              # put TLS in front of it
     FAILURE  pull          on node `a`: `registry.example` does not let the node in
+                             # for the platform team:
                              # a kitbag registry for nodes has to let everybody pull: see its `htpasswd` and `token-file`
     ");
 }
@@ -201,16 +226,18 @@ fn a_pull_that_was_not_tried_is_a_failure_too() {
     ];
     insta::assert_snapshot!(told(&judge(&outcomes, &found(), &nothing(), 0)), @r#"
     FAILURE  pull          on node `a`: the image was pulled and does not run: exit code 128, exec format error
+                             # for the platform team:
                              kubectl get nodes -o wide
     FAILURE  pull          nothing has come of the pull: 0/1 nodes are available
                              # once more, with more time:
-                             kubectl kitbag doctor --timeout 180
+                             kubectl kitbag doctor -n '' --timeout 180
                              kubectl get nodes
     FAILURE  pull          nothing has come of the pull: its Job has not made a pod
+                             # for the platform team:
                              # the cluster's controllers make pods of Jobs: do they run?
                              kubectl get pods -n kube-system
     FAILURE  pull          on node `b`: the cluster refuses the pod that would pull: pods "x" is forbidden: exceeded quota
                              # whoever made that rule has to make an exception, or somebody else runs this:
-                             kubectl kitbag doctor
+                             kubectl kitbag doctor -n ''
     "#);
 }

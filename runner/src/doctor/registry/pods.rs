@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Node
 
 use crate::doctor::finding::{Check, Finding, alike, named};
 use crate::doctor::fix::Installed;
+use crate::install::objects::CONTAINER;
+use crate::shell::quoted;
 use crate::wait::Fault;
 
 /// What is wrong with a pod: of the same kind on several nodes, it is said once.
@@ -59,7 +61,8 @@ pub(super) fn digest(image_id: &str) -> &str {
 }
 
 fn status(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    statuses.iter().find(|status| status.name == CONTAINER)
 }
 
 fn trouble(pod: &Pod, installed: &Installed<'_>) -> Option<Trouble> {
@@ -82,13 +85,13 @@ fn trouble(pod: &Pod, installed: &Installed<'_>) -> Option<Trouble> {
         }
         "" if waiting.is_none() => Some(Trouble {
             text: "the registry runs and is not ready".to_owned(),
-            fix: format!("kubectl logs {} {name}", installed.scope()),
+            fix: format!("kubectl logs {} {}", installed.scope(), quoted(name)),
         }),
         // On its way.
         "" | "ContainerCreating" | "PodInitializing" => None,
         _ => Some(Trouble {
             text: format!("the registry's container cannot be made ({reason}): {message}"),
-            fix: format!("kubectl describe pod {} {name}", installed.scope()),
+            fix: format!("kubectl describe pod {} {}", installed.scope(), quoted(name)),
         }),
     }
 }
@@ -138,7 +141,8 @@ fn crashed(name: &str, status: &ContainerStatus, installed: &Installed<'_>) -> T
         );
         return Trouble { text: format!("another program of the node has the registry's port{last}"), fix };
     }
-    if words.contains("artifact type") {
+    // An image index of another kind, or a directory of another layout.
+    if words.contains("artifact type") || words.contains("has layout version") {
         let fix = "# program and store have to be of the same release, as they are in the image of one:\n".to_owned();
         return Trouble {
             text: format!("the registry cannot read its store, which is of another format{last}"),
@@ -148,12 +152,12 @@ fn crashed(name: &str, status: &ContainerStatus, installed: &Installed<'_>) -> T
     if ended.is_some_and(|ended| ended.reason.as_deref() == Some("OOMKilled")) {
         return Trouble {
             text: "the registry was killed because it took more memory than its limit".to_owned(),
-            fix: format!("kubectl describe pod {} {name}", installed.scope()),
+            fix: format!("kubectl describe pod {} {}", installed.scope(), quoted(name)),
         };
     }
     Trouble {
         text: format!("the registry ends again and again, exit code {code}{last}"),
-        fix: format!("kubectl logs {} {name} --previous", installed.scope()),
+        fix: format!("kubectl logs {} {} --previous", installed.scope(), quoted(name)),
     }
 }
 
@@ -161,12 +165,17 @@ fn unscheduled(pod: &Pod, installed: &Installed<'_>) -> Option<Trouble> {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let refused = conditions.into_iter().find(|it| it.type_ == "PodScheduled" && it.status == "False")?;
     let message = refused.message.as_deref().unwrap_or("no reason is given");
-    let fix = if message.contains("free ports") {
-        "# the DaemonSet must not declare `ports`: under hostNetwork two versions cannot share a declared one\n"
-            .to_owned()
-            + &installed.install()
-    } else {
-        format!("kubectl describe pod {} {}", installed.scope(), pod.metadata.name.as_deref().unwrap_or_default())
+    let ports = installed.ports.filter(|_| message.contains("free ports"));
+    let fix = match ports {
+        Some(container) => {
+            let fix =
+                "# the DaemonSet must not declare ports: under hostNetwork two versions cannot share a declared one\n";
+            fix.to_owned() + &super::without(&format!("containers/{container}/ports"), installed)
+        }
+        None => {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            format!("kubectl describe pod {} {}", installed.scope(), quoted(name))
+        }
     };
     Some(Trouble { text: format!("the registry's pod finds no place: {message}"), fix })
 }

@@ -52,10 +52,12 @@ fn there_may_be_none_or_none_to_be_seen() {
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  registry      there is no DaemonSet `registry` in namespace `kitbag`
                              # for the platform team:
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  registry      there is no DaemonSet `registry` in namespace `kitbag`
                              # for the platform team:
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     skipped  registry      nodes pull from `registry.example`, which is not on the nodes: the pull tells whether it answers
     skipped  registry      only who may get DaemonSets in namespace `kitbag` can look at that
     skipped  registry      only who may list pods in namespace `kitbag` can look at that
@@ -78,18 +80,22 @@ fn an_image_that_cannot_be_pulled_is_told_by_its_cause() {
     let texts = images.map(|(reason, message)| third(pod_that("c", waiting(reason, message))));
     insta::assert_snapshot!(texts.concat(), @r"
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: there is no such image
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: its registry cannot be reached from the node
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: its registry wants a secret
-                             kubectl kitbag install --image registry.example/kitbag-registry:1 --pull-secret NAME
+                             kubectl kitbag install --pull-secret NAME
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: it is not on the node, and must not be pulled
                              # on that node, with the archive of the image:
                              ctr -n k8s.io images import kitbag.tar
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: that is no reference of an image
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  registry      on node `c`: the registry's image `registry.example/kitbag-registry:1` cannot be pulled: something else
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     ");
 }
 
@@ -98,6 +104,7 @@ fn a_registry_that_crashes_is_told_by_its_last_words() {
     let words = [
         "error: cannot listen on `127.0.0.1:5050`: it is in use; stop what listens there, or choose another with `--listen`\n",
         "error: the index has artifact type `application/x.v2`, not `application/x.v1`\n",
+        "error: the store at `/store` has layout version `2.0.0`; this program knows `1.0.0`\n",
         "one line\nerror: something that nobody has seen before\n",
         "{\"level\":\"INFO\",\"status\":200}\n",
         "",
@@ -107,10 +114,15 @@ fn a_registry_that_crashes_is_told_by_its_last_words() {
                              # on that node, to see which:
                              ss -ltnp 'sport = :5050'
                              # or, to take another port:
-                             kubectl kitbag install --image registry.example/kitbag-registry:1 --port 5051
+                             kubectl kitbag install --port 5051
     FAILURE  registry      on node `c`: the registry cannot read its store, which is of another format: the index has artifact type `application/x.v2`, not `application/x.v1`
                              # program and store have to be of the same release, as they are in the image of one:
-                             kubectl kitbag install --image IMAGE
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
+    FAILURE  registry      on node `c`: the registry cannot read its store, which is of another format: the store at `/store` has layout version `2.0.0`; this program knows `1.0.0`
+                             # program and store have to be of the same release, as they are in the image of one:
+                             # the image is one that kitbag-builder image --server has made:
+                             kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
     FAILURE  registry      on node `c`: the registry ends again and again, exit code 1: something that nobody has seen before
                              kubectl logs -n kitbag registry-c --previous
     FAILURE  registry      on node `c`: the registry ends again and again, exit code 1
@@ -147,7 +159,12 @@ fn other_states_of_a_pod() {
         |message: &str| json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": message }] });
     pending["status"] =
         unscheduled("0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.");
-    let ports = third(pending.clone());
+    let mut declaring =
+        facts(with(daemonset(3), "/status/numberReady", 2.into()), &[pod("a"), pod("b"), pending.clone()]);
+    let mut declared = daemonset(3);
+    declared["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 5050 }]);
+    declaring.daemonset = Fetched::Got(made(declared));
+    let ports = judged(&declaring) + &third(pending.clone());
     pending["status"] = unscheduled("0/3 nodes are available: 1 Insufficient memory.");
     let texts = [
         ports,
@@ -159,10 +176,12 @@ fn other_states_of_a_pod() {
         )),
         third(pod_that("c", waiting("ContainerCreating", ""))),
     ];
-    insta::assert_snapshot!(texts.concat(), @r"
+    insta::assert_snapshot!(texts.concat(), @r#"
     FAILURE  registry      on node `c`: the registry's pod finds no place: 0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.
-                             # the DaemonSet must not declare `ports`: under hostNetwork two versions cannot share a declared one
-                             kubectl kitbag install --image registry.example/kitbag-registry:1
+                             # the DaemonSet must not declare ports: under hostNetwork two versions cannot share a declared one
+                             kubectl patch daemonset registry -n kitbag --type=json --patch='[{"op":"remove","path":"/spec/template/spec/containers/0/ports"}]'
+    FAILURE  registry      on node `c`: the registry's pod finds no place: 0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.
+                             kubectl describe pod -n kitbag registry-c
     FAILURE  registry      on node `c`: the registry's pod finds no place: 0/3 nodes are available: 1 Insufficient memory.
                              kubectl describe pod -n kitbag registry-c
     FAILURE  registry      on node `c`: the registry runs and is not ready
@@ -171,7 +190,7 @@ fn other_states_of_a_pod() {
                              kubectl describe pod -n kitbag registry-c
     warning  registry      DaemonSet `registry` is being rolled out: 3 of 3 pods are made, 2 are ready
                              kubectl rollout status daemonset/registry -n kitbag
-    ");
+    "#);
 }
 
 #[test]
@@ -200,7 +219,7 @@ fn nodes_without_a_registry_are_told_with_the_reason() {
     facts.daemonset = Fetched::Got(made(narrow));
     insta::assert_snapshot!(judged(&facts), @r"
     FAILURE  registry      node `gpu` has no registry: the DaemonSet does not tolerate the taint `dedicated=gpu:NoSchedule`
-                             kubectl kitbag install --image registry.example/kitbag-registry:1
+                             kubectl kitbag install
     FAILURE  registry      node `cordoned` has no registry: its pod is not there
                              # the cluster's controllers make it: do they run, and what do they say?
                              kubectl describe daemonset registry -n kitbag
@@ -309,7 +328,7 @@ fn registries_may_listen_elsewhere_than_nodes_are_told() {
     let elsewhere = with(daemonset(3), "/spec/template/spec/containers/0/env/0/value", "127.0.0.1:5051".into());
     insta::assert_snapshot!(judged(&facts(elsewhere, &["a", "b", "c"].map(pod))), @r"
     FAILURE  registry      the registries listen on `127.0.0.1:5051`, and the ConfigMap sends nodes to `127.0.0.1:5050`
-                             kubectl kitbag install --image registry.example/kitbag-registry:1 --port 5051
+                             kubectl kitbag install
     ");
 }
 
