@@ -273,7 +273,7 @@ async fn settle_one(client: &Client, namespace: &str, pod: Option<&str>, way: &R
 }
 
 /// Whether a WebSocket is permitted by the `get` that it is.
-fn takes_get_alone(version: &Info) -> bool {
+pub(crate) fn takes_get_alone(version: &Info) -> bool {
     let digits = version.minor.trim_end_matches(|character: char| !character.is_ascii_digit());
     version.major == "1" && digits.parse().is_ok_and(|minor: u32| minor < CREATE_WANTED)
 }

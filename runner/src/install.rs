@@ -1,12 +1,14 @@
 //! A registry on each node, and its discovery: put into a cluster and taken out of it again.
 //!
 //! What is put there is [`objects`], the same as under `registry/deploy`; [`choice`], [`diff`], [`rollout`] and [`permissions`] are
-//! functions of values; [`apply`], [`wait`], [`served`] and [`remove`] ask the API server.
+//! functions of values; [`find`], [`apply`], [`wait`], [`served`]
+//! and [`remove`] ask the API server.
 
 pub mod apply;
 pub mod choice;
 pub mod diff;
 pub mod error;
+pub mod find;
 pub mod objects;
 pub mod permissions;
 pub mod remove;

@@ -200,10 +200,15 @@ pub(crate) fn explain(error: &kube::Error, asked: Asked<'_>) -> Error {
 /// Whether it will pass by itself: no connection, or a server that starts, ends or is busy.
 pub(crate) fn is_passing(error: &kube::Error) -> bool {
     match error {
-        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+        kube::Error::Api(status) => is_passing_code(status.code),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
         _ => false,
     }
+}
+
+/// The same for the status of an answer.
+pub(crate) const fn is_passing_code(code: u16) -> bool {
+    matches!(code, 429 | 500 | 502 | 503 | 504)
 }
 
 /// When the server wants to be asked again, if it says.

@@ -162,3 +162,115 @@ fn a_namespace_that_somebody_keeps_registries_out_of_is_left_alone() {
     ");
     assert!(touched(&asked).is_empty());
 }
+
+#[test]
+fn what_is_installed_is_not_guessed_where_nobody_says() {
+    let (address, asked) = server(|asked, _| match asked {
+        "GET /version" => version("36"),
+        "GET /apis/apps/v1/namespaces/kitbag/daemonsets/registry" => refused(500, "etcd has no leader"),
+        _ => refused(404, "not found"),
+    });
+    insta::assert_snapshot!(install(&address, &["--image", "registry.example/kitbag-registry:1"]), @r"
+    error: the cluster refuses to be asked what is installed: etcd has no leader
+    hint: nothing was touched
+    exit 69
+    ");
+    assert!(touched(&asked).is_empty());
+}
+
+#[test]
+fn who_may_not_see_what_is_installed_lacks_a_permission_and_no_image() {
+    let (address, asked) = server(|asked, sent| match asked {
+        "GET /version" => version("36"),
+        _ if asked.contains("selfsubjectaccessreviews") => {
+            let is_set = sent["spec"]["resourceAttributes"]["resource"] == "daemonsets";
+            (201, json!({ "metadata": {}, "spec": {}, "status": { "allowed": !is_set } }))
+        }
+        _ if asked.contains("daemonsets") => refused(403, "no"),
+        _ => refused(404, "not found"),
+    });
+    let said = install(&address, &[]);
+    assert!(said.contains("get and patch and create `daemonsets` in namespace `kitbag`"), "{said}");
+    assert!(said.ends_with("exit 77"), "{said}");
+    assert!(touched(&asked).is_empty());
+}
+
+#[test]
+fn a_daemonset_of_the_same_name_is_not_taken_over() {
+    let (address, asked) = server(|asked, sent| match asked {
+        "GET /version" => version("36"),
+        "GET /apis/apps/v1/namespaces/kitbag/daemonsets/registry" => {
+            let labels = json!({ "app": "theirs" });
+            let spec = json!({
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": { "containers": [] } },
+            });
+            let metadata = json!({ "name": "registry", "namespace": "kitbag", "labels": labels });
+            (200, json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": spec }))
+        }
+        _ if asked.contains("selfsubjectaccessreviews") => {
+            assert!(!sent.is_null());
+            (201, json!({ "metadata": {}, "spec": {}, "status": { "allowed": true } }))
+        }
+        _ => refused(404, "not found"),
+    });
+    insta::assert_snapshot!(install(&address, &["--image", "registry.example/kitbag-registry:1"]), @r"
+    image `registry.example/kitbag-registry:1`, as --image says
+    error: DaemonSet `registry` in namespace `kitbag` is somebody else's: it has no label `app.kubernetes.io/name=kitbag`
+    hint: nothing was touched; rename or remove it, or name another namespace with --namespace where that will do
+    exit 73
+    ");
+    assert!(touched(&asked).is_empty());
+}
+
+/// The deadline of a namespace that does not go is the end, and no dry run waits for it.
+#[test]
+fn a_namespace_that_does_not_go_is_not_installed_into() {
+    let (address, asked) = server(|asked, _| match asked {
+        "GET /version" => version("36"),
+        "GET /api/v1/namespaces/kitbag" => {
+            let metadata = json!({
+                "name": "kitbag", "deletionTimestamp": "2026-11-21T10:00:00Z",
+                "labels": { "app.kubernetes.io/managed-by": "kubectl-kitbag" },
+            });
+            (200, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }))
+        }
+        _ => refused(404, "not found"),
+    });
+    let image = ["--image", "registry.example/kitbag-registry:1"];
+    insta::assert_snapshot!(install(&address, &[&image[..], &["--timeout", "1"]].concat()), @r"
+    image `registry.example/kitbag-registry:1`, as --image says
+    Namespace `kitbag` is being deleted: waiting until it is gone…
+    error: after 1 s these are being deleted still:
+      Namespace `kitbag`
+    hint: `kubectl get namespaces kitbag --output yaml` says what it waits for
+    exit 75
+    ");
+    assert!(touched(&asked).is_empty());
+    let said = install(&address, &[&image[..], &["--dry-run"]].concat());
+    assert!(!said.contains("waiting"), "{said}");
+}
+
+/// A server that is busy is asked again, and who it refuses for good is not.
+#[test]
+fn what_passes_is_tried_again() {
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let (address, asked) = server(move |asked, _| match asked {
+        "GET /version" => version("36"),
+        _ if asked.contains("selfsubjectaccessreviews") => {
+            (201, json!({ "metadata": {}, "spec": {}, "status": { "allowed": true } }))
+        }
+        _ if asked.starts_with("PATCH") => match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => refused(429, "slow down"),
+            _ => refused(403, "violates a policy"),
+        },
+        _ => refused(404, "not found"),
+    });
+    insta::assert_snapshot!(install(&address, &["--image", "registry.example/kitbag-registry:1"]), @r"
+    image `registry.example/kitbag-registry:1`, as --image says
+    error: the cluster refuses Namespace `kitbag`: violates a policy
+    hint: nothing was touched
+    exit 73
+    ");
+    assert_eq!(touched(&asked).len(), 2);
+}

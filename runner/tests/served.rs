@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use apiserver::{Answer, Asked, Wire, place, refusal, talk};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use kitbag_runner::install::served::{Catalog, ServedError, catalog};
+use kitbag_runner::install::served::{Catalog, ServedError, catalog, permissions};
 use kitbag_runner::install::{InstallError, Objects, Settings};
 use kitbag_runner::{Error, Kind};
 use kube::ResourceExt as _;
@@ -23,30 +23,40 @@ fn registry() -> DaemonSet {
     registry
 }
 
-fn pod(name: &str, template: &str, ready: &str) -> Value {
+fn pod(name: &str, template: &str, image: &str, ready: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": name, "labels": { "pod-template-generation": template } },
-        "spec": { "containers": [] }, "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+        "spec": { "containers": [{ "name": "registry", "image": image }] }, "status": { "conditions": [{ "type": "Ready", "status": ready }] },
     })
 }
 
 /// Asks where `answer` is what an exec in the pod `shop` comes to, the only one that is ready and of this template.
 async fn asked(answer: impl Fn() -> Answer + Send + Sync + 'static) -> Result<Catalog, ServedError> {
+    let pods = [pod("old", "1", "y", "True"), pod("new", "2", "x", "False"), pod("shop", "2", "x", "True")];
+    asked_of(pods.into(), registry(), answer).await
+}
+
+/// The same with these pods and this DaemonSet. The pod `gone` is on a node that nobody reaches.
+async fn asked_of(
+    pods: Vec<Value>,
+    set: DaemonSet,
+    answer: impl Fn() -> Answer + Send + Sync + 'static,
+) -> Result<Catalog, ServedError> {
     let place = place(move |asked: &Asked| match asked.subresource.as_str() {
         "exec" => {
             assert_eq!(asked.all("command"), ["/usr/bin/kitbag-registry", "catalog"]);
             assert_eq!(asked.all("container"), ["registry"]);
             answer()
         }
+        "gone/exec" => refusal(500, "dial tcp 192.0.2.1:10250: i/o timeout"),
         "" => {
             assert_eq!(asked.all("labelSelector"), ["app.kubernetes.io/component=node,app.kubernetes.io/name=kitbag"]);
-            let pods = [pod("old", "1", "True"), pod("new", "2", "False"), pod("shop", "2", "True")];
             Answer::Json(200, json!({ "apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods }))
         }
         path => {
             assert_eq!(path, "/apis/apps/v1/namespaces/web/daemonsets/registry");
-            Answer::Json(200, serde_json::to_value(registry()).unwrap())
+            Answer::Json(200, serde_json::to_value(&set).unwrap())
         }
     })
     .await;
@@ -81,6 +91,61 @@ async fn what_does_not_say_what_it_serves_says_why_and_what_else_there_is() {
     the registries run, and what they serve cannot be found out: pod `shop` does not say (exit code 1): error: the store at `/usr/share/kitbag/store` is half written [71]
     the registries run, and what they serve cannot be found out: pod `shop` cannot be asked: pods "shop" is forbidden [77]
     "#);
+}
+
+/// The controller keeps the pods of a template that comes back, with the number that they have.
+#[tokio::test]
+async fn after_a_step_back_the_pods_of_then_are_asked() {
+    let pods = vec![pod("other", "2", "y", "True"), pod("shop", "1", "x", "True")];
+    let mut set = registry();
+    set.annotations_mut().insert("deprecated.daemonset.template.generation".to_owned(), "3".to_owned());
+    let fault = asked_of(pods, set, said(2, "it was asked", 1)).await.unwrap_err();
+    assert!(fault.to_string().contains("it was asked"), "{fault}");
+    // Behind a tag there may have been something else then.
+    let pods = vec![pod("gone", "1", "x", "True"), pod("shop", "2", "x", "True")];
+    let fault = asked_of(pods, registry(), said(1, "{}", 0)).await.unwrap_err();
+    assert!(matches!(fault, ServedError::Catalog { .. }), "{fault}");
+}
+
+#[tokio::test]
+async fn another_node_is_asked_where_one_is_out_of_reach() {
+    let pods = vec![pod("gone", "2", "x", "True"), pod("shop", "2", "x", "True")];
+    let fault = asked_of(pods, registry(), said(2, "it was asked", 2)).await.unwrap_err();
+    assert!(matches!(fault, ServedError::Older { ref pod } if pod == "shop"), "{fault}");
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_installed_meanwhile_is_not_asked() {
+    let image = "y";
+    let theirs = Objects::new(&Settings { image, namespace: "web", port: 5050, pull_secret: None }).unwrap().registry;
+    let fault = asked_of(vec![pod("shop", "2", "x", "True")], theirs, said(1, "{}", 0)).await.unwrap_err();
+    assert!(matches!(fault, ServedError::Overtaken), "{fault}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_takes_the_upgrade_away_is_named() {
+    let fault = asked(|| Answer::Json(200, json!({}))).await.unwrap_err();
+    let error = Error::from(InstallError::Served { fault, done: Vec::new() });
+    assert!(error.to_string().contains("takes away the headers `Connection` and `Upgrade`"), "{error}");
+    assert!(error.hint().unwrap().contains("$NO_PROXY"));
+    assert_eq!(error.kind().exit_code(), 69);
+}
+
+#[test]
+fn a_create_is_wanted_of_execs_by_servers_that_ask_for_it() {
+    let verbs = |minor: Option<&str>| {
+        let version = minor.map(|minor| {
+            serde_json::from_value(json!({
+                "major": "1", "minor": minor, "gitVersion": "", "gitCommit": "", "gitTreeState": "", "buildDate": "",
+                "goVersion": "", "compiler": "", "platform": "",
+            }))
+            .unwrap()
+        });
+        permissions("web", version.as_ref()).iter().map(|it| format!("{} {}", it.verb, it.resource)).collect::<Vec<_>>()
+    };
+    assert_eq!(verbs(Some("34")), ["list pods", "get pods/exec"]);
+    assert_eq!(verbs(Some("35")), ["list pods", "get pods/exec", "create pods/exec"]);
+    assert_eq!(verbs(None), ["list pods", "get pods/exec", "create pods/exec"]);
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ mod look;
 use std::path::Path;
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::Client;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::access;
 use crate::cli::Install;
@@ -15,28 +16,37 @@ use crate::cluster::{self, Cluster};
 use crate::error::{Error, root_cause};
 use crate::install::choice::choose;
 use crate::install::objects::{Object, address};
+use crate::install::permissions::Permission;
 use crate::install::served::{self, Catalog, ServedError};
 use crate::install::{Choice, IMAGE, InstallError, Objects, Outcome, Settings, Wanted, apply, permissions, wait};
 use crate::progress::Progress;
+use crate::refusal::is_passing;
 
 pub(super) use look::installed_in;
 
-/// How long a registry may take to say what it serves.
+/// How long a registry may take to say what it serves, and the API server to take an object.
 const ASKING: Duration = Duration::from_secs(15);
+/// Between two tries, where the API server is away.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs the command.
 pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
     let progress = Progress::new(arguments.common.verbose);
     let named = arguments.catalog.as_deref().map(look::catalog_in).transpose()?;
     let Cluster { client, user, .. } = cluster::connect(&arguments.common, progress.clock()).await?;
-    look::check_version(&client).await?;
+    let version = look::version(&client).await?;
     let namespace = look::place(&client, arguments.common.namespace.as_deref()).await?;
-    let choice = choose(wanted(arguments), IMAGE, look::installed(&client, &namespace).await.as_ref())?;
+    let installed = look::installed(&client, &namespace).await?;
+    let choice = match choose(wanted(arguments), IMAGE, installed.as_ref()) {
+        Err(InstallError::NoImage) => return Err(no_image(&client, &namespace, user.as_deref()).await),
+        choice => choice?,
+    };
     progress.say(&format!("image `{}`, {}", choice.image, choice.by.as_str()));
     let mut objects = made(&choice, &namespace)?;
 
     let deadline = Instant::now() + arguments.timeout;
-    let found = look::current(&client, &objects, deadline, &progress).await?;
+    let patience = (!arguments.dry_run).then_some(arguments.timeout);
+    let found = look::current(&client, &objects, patience, &progress).await?;
     if found.namespace.as_ref().is_some_and(look::is_foreign) {
         objects.keep_namespace();
     }
@@ -51,12 +61,11 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
     }
     let mut wanted = permissions::to_apply(all.iter().map(|(object, before)| (object.clone(), before.is_some())));
     if named.is_none() {
-        wanted.extend(served::permissions(&namespace));
+        wanted.extend(served::permissions(&namespace, version.as_ref()));
     }
     let missing = permissions::missing(&client, wanted).await;
     if !missing.is_empty() {
-        let user = access::whoami(&client, user.as_deref()).await;
-        return Err(InstallError::Forbidden { user, missing }.into());
+        return Err(forbidden(&client, user.as_deref(), missing).await);
     }
     progress.done("permissions checked");
     if arguments.dry_run {
@@ -65,16 +74,24 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
 
     let mut done = Vec::new();
     let (first, then) = all.split_at(objects.first().len());
-    put(&client, first, &mut done).await?;
+    let applied = put(&client, first, deadline, &mut done).await?;
+    let registry = applied.into_iter().last().and_then(|set| serde_json::from_value(set).ok());
+    let registry: DaemonSet = registry.unwrap_or_else(|| objects.registry.clone());
     progress.done("registries applied");
     let say = |line: &str| progress.say(line);
-    let nodes = wait::until_rolled_out(&client, &objects.registry, deadline, arguments.timeout, &done, say).await?;
+    let nodes = wait::until_rolled_out(&client, &registry, deadline, arguments.timeout, &done, say).await?;
     progress.done("registries rolled out");
-    let catalog = agreed(&client, &objects, arguments.catalog.as_deref().zip(named), &done, &progress).await?;
+    if nodes == 0 && named.is_none() {
+        return Err(InstallError::NoNodes { done }.into());
+    }
+    let may_ask = named.is_none()
+        || permissions::missing(&client, served::permissions(&namespace, version.as_ref())).await.is_empty();
+    let named = arguments.catalog.as_deref().zip(named);
+    let catalog = agreed(&client, &registry, named, may_ask, &done, &progress).await?;
     let generation = catalog.published.id().to_string();
     objects.publish(&generation, &catalog.text);
     let then: Vec<_> = objects.then().into_iter().zip(then.iter().map(|(_, before)| before.clone())).collect();
-    put(&client, &then, &mut done).await?;
+    put(&client, &then, Instant::now() + ASKING, &mut done).await?;
     let nodes = if nodes == 1 { "1 node has".to_owned() } else { format!("{nodes} nodes have") };
     let last = format!("{nodes} a registry at `{}`, of generation {generation}\n", address(choice.port));
     super::print(done.iter().map(|line| format!("{line}\n")).collect::<String>() + &last)
@@ -89,25 +106,50 @@ fn made(choice: &Choice, namespace: &str) -> Result<Objects, InstallError> {
     Objects::new(&Settings { image, namespace, port: *port, pull_secret: pull_secret.as_deref() })
 }
 
+async fn forbidden(client: &Client, user: Option<&str>, missing: Vec<Permission>) -> Error {
+    let user = access::whoami(client, user).await;
+    InstallError::Forbidden { user, missing }.into()
+}
+
+/// That no image is known may be for want of the permission to see which is installed.
+async fn no_image(client: &Client, namespace: &str, user: Option<&str>) -> Error {
+    let settings = Settings { image: "", namespace, port: 0, pull_secret: None };
+    let objects = match Objects::new(&settings) {
+        Ok(objects) => objects,
+        Err(error) => return error.into(),
+    };
+    let missing =
+        permissions::missing(client, permissions::to_apply(objects.all().map(|object| (object, false)))).await;
+    let is_unseen = |missing: &Permission| missing.verb == "get" && missing.resource == "daemonsets";
+    if !missing.iter().any(is_unseen) {
+        return InstallError::NoImage.into();
+    }
+    forbidden(client, user, missing).await
+}
+
 /// What the registries serve: what one of them says, which the catalog that was named has to agree with. Who named one
 /// need not be able to ask.
 async fn agreed(
     client: &Client,
-    objects: &Objects,
+    registry: &DaemonSet,
     named: Option<(&Path, Catalog)>,
+    may_ask: bool,
     done: &[String],
     progress: &Progress,
 ) -> Result<Catalog, InstallError> {
+    let overtaken = || InstallError::Overtaken { done: done.to_vec() };
     let Some((path, named)) = named else {
-        let catalog = served::catalog(client, &objects.registry, Instant::now() + ASKING).await;
+        let catalog = served::catalog(client, registry, Instant::now() + ASKING).await;
         progress.done("catalog read");
-        return catalog.map_err(|fault| InstallError::Served { fault, done: done.to_vec() });
+        return catalog.map_err(|fault| match fault {
+            ServedError::Overtaken => overtaken(),
+            fault => InstallError::Served { fault, done: done.to_vec() },
+        });
     };
-    let namespace = objects.first().into_iter().find_map(|object| object.namespace).unwrap_or_default();
-    if !permissions::missing(client, served::permissions(&namespace)).await.is_empty() {
+    if !may_ask {
         return Ok(named);
     }
-    match served::catalog(client, &objects.registry, Instant::now() + ASKING).await {
+    match served::catalog(client, registry, Instant::now() + ASKING).await {
         Ok(served) if served.published.id() != named.published.id() => Err(InstallError::Differs {
             path: path.to_owned(),
             named: named.published.id().to_string(),
@@ -115,6 +157,7 @@ async fn agreed(
             done: done.to_vec(),
         }),
         Ok(_) | Err(ServedError::Nobody) => Ok(named),
+        Err(ServedError::Overtaken) => Err(overtaken()),
         Err(fault) => {
             progress.say(&format!("not compared with what the registries serve: {fault}"));
             Ok(named)
@@ -141,29 +184,48 @@ async fn preview(client: &Client, all: Vec<(Object, Option<Value>)>, is_publishe
 const UNKNOWN: &str =
     "not shown: the ConfigMap's `generation` and `catalog.json`, which the image says itself once it runs\n";
 
-async fn put(client: &Client, objects: &[(Object, Option<Value>)], done: &mut Vec<String>) -> Result<(), Error> {
+/// Applies them, and returns as what the server has them then. A server that is busy or starts is given some time.
+async fn put(
+    client: &Client,
+    objects: &[(Object, Option<Value>)],
+    deadline: Instant,
+    done: &mut Vec<String>,
+) -> Result<Vec<Value>, Error> {
+    let mut applied = Vec::new();
+    let deadline = deadline.min(Instant::now() + ASKING);
     for (object, before) in objects {
-        let outcome = apply::apply(client, object, before.clone()).await;
-        let outcome = outcome.map_err(|error| failed(object, &error, done))?;
+        let (outcome, after) = loop {
+            match apply::apply(client, object, before.clone()).await {
+                Err(error) if is_passing(&error) && Instant::now() < deadline => sleep(PAUSE).await,
+                outcome => break outcome.map_err(|error| failed(object, &error, done))?,
+            }
+        };
+        applied.push(after);
         done.push(match outcome {
             Outcome::Created => format!("{object}: created"),
             Outcome::Changed => format!("{object}: changed"),
             Outcome::Unchanged => format!("{object}: unchanged"),
         });
     }
-    Ok(())
+    Ok(applied)
 }
 
 /// Why something could not be done with an object.
 pub(super) fn failed(object: &Object, error: &kube::Error, done: &[String]) -> Error {
+    refused(object.to_string(), error, done)
+}
+
+/// Why something could not be found out.
+fn unanswered(what: &str, error: &kube::Error) -> Error {
+    refused(what.to_owned(), error, &[])
+}
+
+fn refused(object: String, error: &kube::Error, done: &[String]) -> Error {
     match error {
-        kube::Error::Api(status) => InstallError::Refused {
-            object: object.to_string(),
-            code: status.code,
-            message: status.message.clone(),
-            done: done.to_vec(),
+        kube::Error::Api(status) => {
+            let (code, message, done) = (status.code, status.message.clone(), done.to_vec());
+            InstallError::Refused { object, code, message, done }.into()
         }
-        .into(),
         error => Error::Unreachable(root_cause(error)),
     }
 }

@@ -6,7 +6,7 @@ use super::install::{failed, installed_in};
 use crate::access;
 use crate::cli::Uninstall;
 use crate::cluster::{self, Cluster};
-use crate::error::Error;
+use crate::error::{Error, root_cause};
 use crate::install::objects::Object;
 use crate::install::remove::{self, Fate};
 use crate::install::{InstallError, NAMESPACE, Objects, Settings, apply, permissions};
@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
             Fate::Absent => {}
             Fate::Goes(_) if arguments.dry_run => done.push(format!("{object}: would be removed")),
             Fate::Goes(uid) => {
-                remove::delete(&client, object, uid).await.map_err(|error| failed(object, &error, &done))?;
+                remove::delete(&client, object, uid).await.map_err(|error| kept(object, &error, &done))?;
                 deleted.push((object.clone(), uid.clone()));
                 done.push(format!("{object}: removed"));
             }
@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
                 let changed = match found.as_ref().filter(|_| is_namespace) {
                     Some(found) => {
                         let left = remove::leave(&client, object, found).await;
-                        left.map_err(|error| failed(object, &error, &done))?
+                        left.map_err(|error| kept(object, &error, &done))?
                     }
                     None => false,
                 };
@@ -70,4 +70,15 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
     progress.done("deleted");
     remove::until_gone(&client, &deleted, arguments.timeout).await?;
     super::print(done.iter().map(|line| format!("{line}\n")).collect::<String>())
+}
+
+/// Why something could not be removed.
+fn kept(object: &Object, error: &kube::Error, done: &[String]) -> Error {
+    match error {
+        kube::Error::Api(status) => {
+            let (object, code, message) = (object.to_string(), status.code, status.message.clone());
+            InstallError::Kept { object, code, message, done: done.to_vec() }.into()
+        }
+        error => Error::Unreachable(root_cause(error)),
+    }
 }

@@ -29,14 +29,18 @@ pub async fn get(client: &Client, object: &Object) -> Result<Option<Value>, kube
     }
 }
 
-/// Applies an object; `before` is what was there.
+/// Applies an object; `before` is what was there. What becomes of it, and as what the server has it then.
 ///
 /// # Errors
 /// What the API server refuses, or that it does not answer.
-pub async fn apply(client: &Client, object: &Object, before: Option<Value>) -> Result<Outcome, kube::Error> {
+pub async fn apply(client: &Client, object: &Object, before: Option<Value>) -> Result<(Outcome, Value), kube::Error> {
     let after = patch(client, object, &PatchParams::apply(FIELD_MANAGER).force()).await?;
-    let Some(before) = before else { return Ok(Outcome::Created) };
-    Ok(if cleaned(before) == cleaned(after) { Outcome::Unchanged } else { Outcome::Changed })
+    let outcome = match before.map(cleaned) {
+        None => Outcome::Created,
+        Some(before) if before == cleaned(after.clone()) => Outcome::Unchanged,
+        Some(_) => Outcome::Changed,
+    };
+    Ok((outcome, after))
 }
 
 /// What applying an object would change, as a diff; nothing where it would change nothing. The server is asked, unless the

@@ -4,7 +4,7 @@
 use k8s_openapi::api::apps::v1::DaemonSet;
 use oci_client::Reference;
 
-use super::objects::{CONTAINER, LISTEN};
+use super::rollout::{chosen, template};
 use super::{InstallError, PORT};
 
 /// What the command line says.
@@ -63,9 +63,8 @@ pub fn choose(
     released: Option<&str>,
     installed: Option<&DaemonSet>,
 ) -> Result<Choice, InstallError> {
-    let pod = installed.and_then(|set| set.spec.as_ref()?.template.spec.as_ref());
-    let container = pod.and_then(|pod| pod.containers.iter().find(|container| container.name == CONTAINER));
-    let image = container.and_then(|container| container.image.as_deref());
+    let there = installed.and_then(template).map(chosen).unwrap_or_default();
+    let image = there.image;
     let (image, by) = match (wanted.image, image, released) {
         (Some(named), ..) => (named, By::Flag),
         // An image of one's own, or of a mirror, is nobody else's to exchange.
@@ -77,10 +76,7 @@ pub fn choose(
     let reference = image.parse::<Reference>();
     reference.map_err(|error| InstallError::Image { image: image.to_owned(), reason: error.to_string() })?;
 
-    let variables = container.iter().flat_map(|container| container.env.iter().flatten());
-    let listen = variables.filter(|variable| variable.name == LISTEN).find_map(|variable| variable.value.as_deref());
-    let port = listen.and_then(|address| address.rsplit_once(':')?.1.parse().ok());
-    let secret = || Some(pod?.image_pull_secrets.as_ref()?.first()?.name.clone());
+    let port = there.address.and_then(|address| address.rsplit_once(':')?.1.parse().ok());
     Ok(Choice {
         image: image.to_owned(),
         by,
@@ -88,7 +84,7 @@ pub fn choose(
         pull_secret: match wanted.pull_secret {
             Some("") => None,
             Some(named) => Some(named.to_owned()),
-            None => secret(),
+            None => there.pull_secret.map(str::to_owned),
         },
     })
 }

@@ -1,14 +1,18 @@
 //! Why an installation did not happen, or not as a whole, and what to do about it.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use kitbag_toolsets::published::PublishedError;
 
+use super::Object;
+use super::objects::REGISTRY;
 use super::permissions::{self, Permission};
 use super::rollout::Trouble;
 use super::served::ServedError;
 use crate::error::Kind;
+use crate::refusal::is_passing_code;
 
 /// An installation, or its removal, that did not get to its end.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,14 @@ pub enum InstallError {
         /// Who it is, by the label.
         manager: String,
     },
+    /// An object of that name belongs to something else. Nothing has been touched.
+    #[error("{object} is somebody else's: {reason}")]
+    Foreign {
+        /// The object.
+        object: String,
+        /// By what that is known.
+        reason: &'static str,
+    },
     /// Somebody keeps registries out of the namespace. Nothing has been touched.
     #[error(
         "namespace `{namespace}` is somebody else's, and at the Pod Security level `{level}`, which keeps registries out: they take the node's network"
@@ -97,6 +109,36 @@ pub enum InstallError {
         code: u16,
         /// The server's words.
         message: String,
+        /// What has been done before.
+        done: Vec<String>,
+    },
+    /// The API server does not let go of an object.
+    #[error("the cluster refuses to remove {object}: {message}{}", so_far(.done))]
+    Kept {
+        /// The object.
+        object: String,
+        /// HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+        /// What has been done before.
+        done: Vec<String>,
+    },
+    /// Another image, address or Secret than what was applied is to run there.
+    #[error("somebody else has changed DaemonSet `{REGISTRY}` meanwhile{}", so_far(.done))]
+    Overtaken {
+        /// What has been done before.
+        done: Vec<String>,
+    },
+    /// What was applied is not there.
+    #[error("somebody else has deleted DaemonSet `{REGISTRY}` meanwhile{}", so_far(.done))]
+    Gone {
+        /// What has been done before.
+        done: Vec<String>,
+    },
+    /// There is none that could say what the image serves.
+    #[error("no node is to have a registry: the DaemonSet wants none of this cluster's{}", so_far(.done))]
+    NoNodes {
         /// What has been done before.
         done: Vec<String>,
     },
@@ -147,7 +189,7 @@ pub enum InstallError {
         /// The limit.
         seconds: u64,
         /// Which.
-        objects: Vec<String>,
+        objects: Vec<Object>,
     },
 }
 
@@ -164,9 +206,20 @@ impl InstallError {
             Self::Forbidden { .. } | Self::Served { fault: ServedError::Refused { code: 401 | 403, .. }, .. } => {
                 Kind::Forbidden
             }
-            Self::Served { fault: ServedError::Refused { .. } | ServedError::Lost { .. }, .. } => Kind::Cluster,
-            Self::Refused { code: 401 | 403, message, .. } if message.contains(" cannot ") => Kind::Forbidden,
-            Self::Managed { .. } | Self::PodSecurity { .. } | Self::Elsewhere { .. } | Self::Refused { .. } => {
+            Self::Served {
+                fault:
+                    ServedError::Unlisted { .. }
+                    | ServedError::Overtaken
+                    | ServedError::Refused { .. }
+                    | ServedError::Lost { .. }
+                    | ServedError::NoUpgrade { .. },
+                ..
+            }
+            | Self::Overtaken { .. }
+            | Self::Gone { .. }
+            | Self::NoNodes { .. } => Kind::Cluster,
+            Self::Refused { code, message, .. } | Self::Kept { code, message, .. } => refused(*code, message),
+            Self::Managed { .. } | Self::Foreign { .. } | Self::PodSecurity { .. } | Self::Elsewhere { .. } => {
                 Kind::Policy
             }
             Self::Rollout { .. } | Self::Served { .. } => Kind::Start,
@@ -196,12 +249,19 @@ impl InstallError {
             Self::Managed { manager, .. } => {
                 Some(format!("nothing was touched; change it with `{manager}`, or remove it with that first"))
             }
+            Self::Foreign { .. } => Some(
+                "nothing was touched; rename or remove it, or name another namespace with --namespace where that will do"
+                    .to_owned(),
+            ),
             Self::PodSecurity { namespace, .. } => Some(format!(
                 "nothing was touched; whose it is may let them in: `kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite`; or name another with --namespace"
             )),
             Self::Served { fault: ServedError::Catalog { fault: PublishedError::Version { .. } | PublishedError::Composition { .. }, .. }, .. } => {
                 Some(format!("the image and this program have to be of the same version\n{AFTERWARDS}"))
             }
+            Self::Served { fault: ServedError::NoUpgrade { .. }, .. } => Some(format!(
+                "the proxy has to pass WebSockets on, or is gone around with $NO_PROXY; `kubectl kitbag doctor` checks it\n{WITHOUT_EXEC}\n{AFTERWARDS}"
+            )),
             Self::Served { .. } => Some(format!("{WITHOUT_EXEC}\n{AFTERWARDS}")),
             Self::Differs { .. } => Some(format!("without --catalog it is read from the image\n{AFTERWARDS}")),
             Self::Elsewhere { namespace } => Some(format!(
@@ -211,9 +271,38 @@ impl InstallError {
             Self::Rollout { troubles, .. } | Self::Timeout { troubles, .. } if !troubles.is_empty() => {
                 Some(format!("{}\n{AFTERWARDS}", troubles.iter().map(Trouble::hint).collect::<Vec<_>>().join("\n")))
             }
-            Self::Refused { .. } | Self::Rollout { .. } | Self::Timeout { .. } => Some(AFTERWARDS.to_owned()),
-            Self::Remains { .. } => Some("`kubectl get namespace -o yaml` says what it waits for".to_owned()),
+            Self::Kept { done, .. } if done.is_empty() => Some("nothing was touched".to_owned()),
+            Self::Kept { .. } => Some("the same command again goes on from there".to_owned()),
+            Self::Overtaken { .. } => Some(
+                "it is theirs to finish, or the same command again changes it back: agree on one; discovery was not changed"
+                    .to_owned(),
+            ),
+            Self::NoNodes { .. } => Some(format!(
+                "`kubectl get nodes --selector kubernetes.io/os=linux` says which there are; --catalog FILE installs without them\n{AFTERWARDS}"
+            )),
+            Self::Gone { .. } | Self::Refused { .. } | Self::Rollout { .. } | Self::Timeout { .. } => Some(AFTERWARDS.to_owned()),
+            Self::Remains { objects, .. } => {
+                let commands = objects.iter().map(|it| {
+                    let place = it.namespace.iter().map(|namespace| format!(" --namespace {namespace}"));
+                    let place = place.collect::<String>();
+                    format!("`kubectl get {} {}{place} --output yaml` says what it waits for", it.resource.plural, it.name)
+                });
+                Some(commands.collect::<Vec<_>>().join("\n"))
+            }
         }
+    }
+}
+
+/// What an API server's answer comes to. A webhook chooses its own status.
+fn refused(code: u16, message: &str) -> Kind {
+    match code {
+        401 => Kind::Forbidden,
+        403 if message.contains(" cannot ") => Kind::Forbidden,
+        _ if message.starts_with("admission webhook ") => Kind::Policy,
+        // What it is about has gone or changed meanwhile.
+        404 | 409 | 410 => Kind::Cluster,
+        code if is_passing_code(code) => Kind::Cluster,
+        _ => Kind::Policy,
     }
 }
 
@@ -228,10 +317,63 @@ fn each(troubles: &[Trouble]) -> String {
     troubles.iter().map(|trouble| format!("\n  {trouble}")).collect()
 }
 
-fn list(objects: &[String]) -> String {
+fn list<T: fmt::Display>(objects: &[T]) -> String {
     objects.iter().map(|object| format!("\n  {object}")).collect()
 }
 
 fn so_far(done: &[String]) -> String {
     if done.is_empty() { String::new() } else { format!("\ndone before:{}", list(done)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_no_policy() {
+        let kind = |code: u16, message: &str| {
+            let (object, message) = ("Namespace `kitbag`".to_owned(), message.to_owned());
+            InstallError::Refused { object, code, message, done: Vec::new() }.kind()
+        };
+        for code in [404, 409, 429, 500, 503, 504] {
+            assert_eq!(kind(code, "no"), Kind::Cluster, "{code}");
+        }
+        assert_eq!(kind(401, "Unauthorized"), Kind::Forbidden);
+        assert_eq!(kind(403, "User \"jane\" cannot patch resource"), Kind::Forbidden);
+        assert_eq!(kind(403, "violates PodSecurity"), Kind::Policy);
+        assert_eq!(kind(422, "is invalid"), Kind::Policy);
+        assert_eq!(kind(500, "admission webhook \"x\" denied the request"), Kind::Policy);
+    }
+
+    #[test]
+    fn a_removal_that_fails_goes_on_later() {
+        let kept = |done: &[&str]| {
+            let (object, message) = ("DaemonSet `registry` in namespace `kitbag`".to_owned(), "denied".to_owned());
+            let done = done.iter().map(|line| (*line).to_owned()).collect();
+            let error = InstallError::Kept { object, code: 403, message, done };
+            format!("{error}\nhint: {}", error.hint().unwrap())
+        };
+        insta::assert_snapshot!([kept(&[]), kept(&["ConfigMap `kitbag`: removed"])].join("\n"), @r"
+        the cluster refuses to remove DaemonSet `registry` in namespace `kitbag`: denied
+        hint: nothing was touched
+        the cluster refuses to remove DaemonSet `registry` in namespace `kitbag`: denied
+        done before:
+          ConfigMap `kitbag`: removed
+        hint: the same command again goes on from there
+        ");
+    }
+
+    #[test]
+    fn what_stays_is_named_in_what_to_ask() {
+        let settings = crate::install::Settings { image: "x", namespace: "tools", port: 5050, pull_secret: None };
+        let objects = crate::install::Objects::new(&settings).unwrap().first().into();
+        let error = InstallError::Remains { seconds: 1, objects };
+        insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()), @r"
+        after 1 s these are being deleted still:
+          Namespace `tools`
+          DaemonSet `registry` in namespace `tools`
+        hint: `kubectl get namespaces tools --output yaml` says what it waits for
+        `kubectl get daemonsets registry --namespace tools --output yaml` says what it waits for
+        ");
+    }
 }

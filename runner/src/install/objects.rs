@@ -11,6 +11,10 @@ use serde_json::Value;
 
 use super::{FIELD_MANAGER, InstallError, MANAGED_BY};
 
+/// The label that says what an object belongs to, and what that is here.
+pub const NAME: &str = "app.kubernetes.io/name";
+/// Its value.
+pub const APP: &str = "kitbag";
 /// Where discovery is: in a namespace that every cluster has for what everybody may know.
 pub const PUBLIC: &str = "kube-public";
 /// The ConfigMap, its Role and its RoleBinding.

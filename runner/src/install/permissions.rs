@@ -31,7 +31,12 @@ pub fn to_apply(objects: impl IntoIterator<Item = (Object, bool)>) -> Vec<Permis
 
 /// What removing `objects` takes.
 pub fn to_remove<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Permission> {
-    objects.into_iter().flat_map(|object| of(object, &["get", "delete"])).collect()
+    let verbs = |object: &Object| match object.namespace {
+        Some(_) => &["get", "delete"][..],
+        // One that stays is given back as it was.
+        None => &["get", "delete", "patch"],
+    };
+    objects.into_iter().flat_map(|object| of(object, verbs(object))).collect()
 }
 
 fn of(object: &Object, verbs: &[&'static str]) -> Vec<Permission> {
@@ -165,6 +170,6 @@ mod tests {
         let objects = objects();
         let verbs = |wanted: &[Permission]| wanted.iter().map(|it| it.verb).collect::<Vec<_>>().join(" ");
         assert_eq!(verbs(&to_apply([(objects.first()[0].clone(), true)])), "get patch");
-        assert_eq!(verbs(&to_remove(&objects.first())), "get delete get delete");
+        assert_eq!(verbs(&to_remove(&objects.first())), "get delete patch get delete");
     }
 }

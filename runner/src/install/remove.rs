@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
-use kube::api::{DeleteParams, ListParams, Preconditions};
-use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use futures_util::{StreamExt as _, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Preconditions};
+use kube::core::ApiResource;
+use kube::discovery::{ApiGroup, Scope, verbs};
+use kube::{Api, Client, Discovery, ResourceExt as _};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::apply::{api, get, release};
+use super::objects::{NAME, REGISTRY};
 use super::{FIELD_MANAGER, InstallError, MANAGED_BY, Object};
 use crate::error::Error;
 
@@ -21,6 +22,15 @@ const POLL: Duration = Duration::from_millis(300);
 const ROOT_CA: &str = "kube-root-ca.crt";
 /// What every namespace had before Kubernetes 1.24.
 const DEFAULT_TOKEN: &str = "default-token-";
+/// The account that every namespace has.
+const DEFAULT: &str = "default";
+/// The label of what a doctor makes.
+const DOCTOR: &str = "kitbag-doctor";
+/// What only tells of others.
+const EVENTS: [&str; 1] = ["events.k8s.io"];
+const EVENT: &str = "Event";
+/// Kinds that are listed at the same time.
+const AT_ONCE: usize = 8;
 /// What other objects are named of those that keep a namespace.
 const NAMED: usize = 3;
 
@@ -46,22 +56,11 @@ pub fn fate(found: Option<&Value>) -> Fate {
     }
 }
 
-/// What else is in the namespace, so that it must not go: a sentence for people.
+/// What else is in the namespace and would go with it: a sentence for people.
 pub async fn others(client: &Client, namespace: &str) -> Option<String> {
-    let mut found = Vec::new();
-    let listed = async {
-        found.extend(names::<Pod>(client, namespace).await?);
-        found.extend(names::<ConfigMap>(client, namespace).await?);
-        found.extend(names::<Secret>(client, namespace).await?);
-        found.extend(names::<Service>(client, namespace).await?);
-        found.extend(names::<PersistentVolumeClaim>(client, namespace).await?);
-        found.extend(names::<Deployment>(client, namespace).await?);
-        found.extend(names::<StatefulSet>(client, namespace).await?);
-        Ok::<(), kube::Error>(())
-    };
-    if listed.await.is_err() {
+    let Ok(mut found) = foreign(client, namespace).await else {
         return Some("it can't be seen what else is in it".to_owned());
-    }
+    };
     let more = found.len().saturating_sub(NAMED);
     found.truncate(NAMED);
     match (found.is_empty(), more) {
@@ -71,20 +70,54 @@ pub async fn others(client: &Client, namespace: &str) -> Option<String> {
     }
 }
 
-async fn names<K>(client: &Client, namespace: &str) -> Result<Vec<String>, kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
-{
-    let list = Api::<K>::namespaced(client.clone(), namespace).list_metadata(&ListParams::default()).await?;
-    let is_ours = |labels: &std::collections::BTreeMap<String, String>| {
-        // What a doctor was about to clean up goes with it.
-        labels.get("app.kubernetes.io/name").is_some_and(|name| matches!(name.as_str(), "kitbag" | "kitbag-doctor"))
-    };
-    let foreign = list.items.iter().filter(|item| {
-        let name = item.name_any();
-        !is_ours(item.labels()) && name != ROOT_CA && !name.starts_with(DEFAULT_TOKEN)
-    });
-    Ok(foreign.map(|item| format!("{} `{}`", K::kind(&()), item.name_any())).collect())
+/// Objects of every kind that the API server has in namespaces.
+async fn foreign(client: &Client, namespace: &str) -> Result<Vec<String>, kube::Error> {
+    let kinds = Discovery::new(client.clone()).exclude(&EVENTS).run().await?;
+    let mut kinds: Vec<ApiResource> = kinds
+        .groups_alphabetical()
+        .into_iter()
+        .flat_map(ApiGroup::resources_by_stability)
+        // What can't be deleted is a view of something else.
+        .filter(|(kind, can)| {
+            can.scope == Scope::Namespaced
+                && can.supports_operation(verbs::LIST)
+                && can.supports_operation(verbs::DELETE)
+                && kind.kind != EVENT
+        })
+        .map(|(kind, _)| kind)
+        .collect();
+    kinds.sort_by(|one, other| (&one.group, &one.plural).cmp(&(&other.group, &other.plural)));
+    let lists = stream::iter(kinds.iter().map(|kind| async move {
+        let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, kind);
+        (kind, api.list_metadata(&ListParams::default()).await)
+    }));
+    let mut found = Vec::new();
+    let mut lists = lists.buffered(AT_ONCE);
+    while let Some((kind, list)) = lists.next().await {
+        let items = list?.items;
+        let named = items.iter().filter(|item| !is_ours(&item.metadata) && !is_everywhere(kind, &item.name_any()));
+        found.extend(named.map(|item| format!("{} `{}`", kind.kind, item.name_any())));
+    }
+    Ok(found)
+}
+
+/// Has `install` made it, the DaemonSet that `install` has made, or a doctor who was about to clean up?
+fn is_ours(object: &ObjectMeta) -> bool {
+    let label = |name: &str| object.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+    let mut owners = object.owner_references.iter().flatten();
+    label(MANAGED_BY) == Some(FIELD_MANAGER)
+        || label(NAME) == Some(DOCTOR)
+        || owners.any(|owner| owner.kind == "DaemonSet" && owner.name == REGISTRY)
+}
+
+/// Does every namespace have it?
+fn is_everywhere(kind: &ApiResource, name: &str) -> bool {
+    match kind.kind.as_str() {
+        "ConfigMap" => name == ROOT_CA,
+        "ServiceAccount" => name == DEFAULT,
+        "Secret" => name.starts_with(DEFAULT_TOKEN),
+        _ => false,
+    }
 }
 
 /// Deletes an object: this very one. That it is gone already is as good.
@@ -125,9 +158,9 @@ pub async fn until_gone(client: &Client, deleted: &[(Object, String)], timeout: 
         for (object, uid) in deleted {
             // Another of the same name is not ours to wait for. Who gives no answer at the moment is asked again.
             match get(client, object).await {
-                Ok(Some(found)) if found["metadata"]["uid"] == uid.as_str() => there.push(object.to_string()),
+                Ok(Some(found)) if found["metadata"]["uid"] == uid.as_str() => there.push(object.clone()),
                 Ok(_) => {}
-                Err(_) => there.push(object.to_string()),
+                Err(_) => there.push(object.clone()),
             }
         }
         if there.is_empty() {

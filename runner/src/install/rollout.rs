@@ -3,7 +3,7 @@
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
@@ -12,6 +12,7 @@ mod tries;
 pub use tries::Tries;
 
 use super::FIELD_MANAGER;
+use super::objects::{CONTAINER, LISTEN};
 use crate::wait::Fault;
 
 /// Nodes that are named; of the others there is a number.
@@ -138,10 +139,39 @@ pub fn observe(set: &DaemonSet, pods: &[Pod], events: &[Event]) -> State {
     State::Going { text, troubles }
 }
 
-/// Has the pod been made from the set's template as it stands? What is wrong with an earlier one is being mended.
+/// Has the pod been made from the set's template as it stands? What is wrong with an earlier one is being mended. Where an
+/// earlier template comes back, the controller takes the pods of then for its own, which keep their number: what an
+/// installation chooses tells them from others.
 pub(super) fn is_of(set: &DaemonSet, pod: &Pod) -> bool {
+    is_numbered(set, pod) || pod.spec.as_ref().map(chosen) == template(set).map(chosen)
+}
+
+/// Does the pod have the number of the set's template?
+pub(super) fn is_numbered(set: &DaemonSet, pod: &Pod) -> bool {
     let (wanted, own) = (set.annotations().get(TEMPLATES), pod.labels().get(TEMPLATE));
     wanted.zip(own).is_none_or(|(wanted, own)| wanted == own)
+}
+
+pub(super) fn template(set: &DaemonSet) -> Option<&PodSpec> {
+    set.spec.as_ref()?.template.spec.as_ref()
+}
+
+/// What an installation chooses of a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chosen<'a> {
+    pub(super) image: Option<&'a str>,
+    pub(super) address: Option<&'a str>,
+    pub(super) pull_secret: Option<&'a str>,
+}
+
+pub(super) fn chosen(pod: &PodSpec) -> Chosen<'_> {
+    let container = pod.containers.iter().find(|container| container.name == CONTAINER);
+    let variables = container.iter().flat_map(|container| container.env.iter().flatten());
+    Chosen {
+        image: container.and_then(|container| container.image.as_deref()),
+        address: variables.filter(|it| it.name == LISTEN).find_map(|it| it.value.as_deref()),
+        pull_secret: pod.image_pull_secrets.iter().flatten().next().map(|secret| secret.name.as_str()),
+    }
 }
 
 fn trouble(pod: &Pod) -> Option<Cause> {

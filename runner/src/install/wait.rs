@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::InstallError;
 use super::objects::REGISTRY;
-use super::rollout::{State, Tries, Trouble, observe};
+use super::rollout::{State, Tries, Trouble, chosen, observe, template};
 use super::watch::{Of, snapshots};
 use crate::error::{Error, root_cause};
 use crate::refusal::is_passing;
@@ -22,11 +22,11 @@ enum Seen {
     Events(Result<Vec<Event>, kube::Error>),
 }
 
-/// Waits until `deadline`, which is the end of `timeout`, for `registry` as it has been applied, and says how far it is
+/// Waits until `deadline`, which is the end of `timeout`, for `registry` as the server has it since it was applied, and says how far it is
 /// whenever that changes. Returns the number of nodes.
 ///
 /// # Errors
-/// [`InstallError::Rollout`], [`InstallError::Timeout`], and what the API server refuses.
+/// [`InstallError::Rollout`], [`InstallError::Timeout`], [`InstallError::Overtaken`], [`InstallError::Gone`], and what the API server refuses.
 pub async fn until_rolled_out(
     client: &Client,
     registry: &DaemonSet,
@@ -54,9 +54,18 @@ pub async fn until_rolled_out(
     let mut last = (String::from("nothing is known of the DaemonSet"), Vec::new());
     while let Ok(Some(seen)) = timeout_at(deadline, news.next()).await {
         match seen {
-            Seen::Set(Ok(found)) => set = found.into_iter().next(),
+            Seen::Set(Ok(found)) => match found.into_iter().next() {
+                None => return Err(InstallError::Gone { done: done.to_vec() }.into()),
+                Some(found) if template(&found).map(chosen) != template(registry).map(chosen) => {
+                    return Err(InstallError::Overtaken { done: done.to_vec() }.into());
+                }
+                Some(found) => set = Some(found),
+            },
             // A server that is started anew is worth waiting for.
             Seen::Set(Err(error)) if is_passing(&error) => {}
+            Seen::Set(Err(kube::Error::Api(status))) if status.code == 404 => {
+                return Err(InstallError::Gone { done: done.to_vec() }.into());
+            }
             Seen::Set(Err(kube::Error::Api(status))) => {
                 let object = format!("to be asked for DaemonSet `{REGISTRY}`");
                 let (code, message, done) = (status.code, status.message.clone(), done.to_vec());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use kitbag_runner::install::permissions::{Permission, missing};
-use kitbag_runner::install::{Object, Objects, Outcome, Settings, apply, remove};
+use kitbag_runner::install::{Object, Objects, Outcome, Settings, apply, find, remove};
 use serde_json::{Value, json};
 
 use crate::script::{Answer, server};
@@ -52,9 +52,10 @@ async fn what_is_there_as_it_should_be_is_left_unchanged() {
     let script = [&after, &other, &after].map(|answer| Answer::patched(APPLY, answer));
     let (client, server) = server(script.into());
     let registry = registry();
-    assert_eq!(apply::apply(&client, &registry, Some(before.clone())).await.unwrap(), Outcome::Unchanged);
-    assert_eq!(apply::apply(&client, &registry, Some(before)).await.unwrap(), Outcome::Changed);
-    assert_eq!(apply::apply(&client, &registry, None).await.unwrap(), Outcome::Created);
+    let unchanged = apply::apply(&client, &registry, Some(before.clone())).await.unwrap();
+    assert_eq!((unchanged.0, &unchanged.1["metadata"]["resourceVersion"]), (Outcome::Unchanged, &json!("8")));
+    assert_eq!(apply::apply(&client, &registry, Some(before)).await.unwrap().0, Outcome::Changed);
+    assert_eq!(apply::apply(&client, &registry, None).await.unwrap().0, Outcome::Created);
     drop(client);
     server.await.unwrap();
 }
@@ -105,39 +106,144 @@ async fn only_what_is_refused_is_missing() {
     server.await.unwrap();
 }
 
+/// The kinds of an API server, with what cannot be deleted and what only tells of others among them.
+fn kinds() -> Vec<Answer> {
+    let resource = |name: &str, kind: &str, verbs: &[&str]| json!({ "name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": verbs });
+    let all = ["delete", "get", "list"];
+    let core = [
+        resource("configmaps", "ConfigMap", &all),
+        resource("events", "Event", &all),
+        resource("pods", "Pod", &all),
+        resource("pods/exec", "PodExecOptions", &["create"]),
+        resource("serviceaccounts", "ServiceAccount", &all),
+        json!({ "name": "nodes", "singularName": "", "namespaced": false, "kind": "Node", "verbs": all }),
+    ];
+    let widgets = [resource("widgets", "Widget", &all), resource("views", "View", &["get", "list"])];
+    let version = json!({ "groupVersion": "widgets.example/v1", "version": "v1" });
+    let group = json!({ "name": "widgets.example", "versions": [version], "preferredVersion": version });
+    let list = |version: &str, resources: &[Value]| json!({ "kind": "APIResourceList", "groupVersion": version, "resources": resources });
+    vec![
+        Answer::get("/apis", &json!({ "kind": "APIGroupList", "groups": [group] })),
+        Answer::get("/apis/widgets.example/v1", &list("widgets.example/v1", &widgets)),
+        Answer::get("/api", &json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] })),
+        Answer::get("/api/v1", &list("v1", &core)),
+    ]
+}
+
+/// Of a kind, what there is: name, label and owner.
+fn named(items: &[(&str, Value, &str)]) -> Value {
+    let item = |(name, labels, owner): &(&str, Value, &str)| {
+        let owner =
+            json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner, "uid": "1", "controller": true });
+        let metadata = json!({ "name": name, "labels": labels, "ownerReferences": [owner] });
+        json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata })
+    };
+    list("List", &items.iter().map(item).collect::<Vec<_>>())
+}
+
 #[tokio::test]
 async fn a_namespace_with_something_else_in_it_is_not_removed() {
-    let named = |kind: &str, names: &[(&str, bool)]| {
-        let items: Vec<Value> = names
-            .iter()
-            .map(|(name, ours)| {
-                let labels = if *ours { json!({ "app.kubernetes.io/name": "kitbag" }) } else { json!({}) };
-                json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": { "name": name, "labels": labels } })
-            })
-            .collect();
-        list(kind, &items)
+    let lists = |pods: &Value, widgets: &Value| {
+        let mut script = kinds();
+        script.extend([
+            Answer::get("/kitbag/configmaps?", &named(&[("kube-root-ca.crt", json!({}), "")])),
+            Answer::get("/kitbag/pods?", pods),
+            Answer::get("/kitbag/serviceaccounts?", &named(&[("default", json!({}), "")])),
+            Answer::get("/kitbag/widgets?", widgets),
+        ]);
+        script
     };
-    let lists = |configmaps: &Value| {
-        let empty = named("List", &[]);
-        vec![
-            Answer::get("/kitbag/pods?", &named("List", &[("registry-x", true)])),
-            Answer::get("/kitbag/configmaps?", configmaps),
-            Answer::get("/kitbag/secrets?", &named("List", &[("default-token-x", false)])),
-            Answer::get("/kitbag/services?", &empty),
-            Answer::get("/kitbag/persistentvolumeclaims?", &empty),
-            Answer::get("/kitbag/deployments?", &empty),
-            Answer::get("/kitbag/statefulsets?", &empty),
-        ]
-    };
-    let mut script = lists(&named("List", &[("kube-root-ca.crt", false)]));
-    script.extend(lists(&named("List", &[("kube-root-ca.crt", false), ("theirs", false)])));
-    script.push(Answer::refused(Method::GET, "/kitbag/pods?", 403, "no"));
+    let (app, manager) = ("app.kubernetes.io/name", "app.kubernetes.io/managed-by");
+    let ours = named(&[
+        ("registry-x", json!({ app: "kitbag" }), "registry"),
+        ("kitbag-doctor-x", json!({ app: "kitbag-doctor" }), ""),
+        ("other", json!({ manager: "kubectl-kitbag" }), ""),
+    ]);
+    let charts = named(&[("central-x", json!({ app: "kitbag", manager: "Helm" }), "central")]);
+    let mut script = lists(&ours, &named(&[]));
+    script.extend(lists(&charts, &named(&[("theirs", json!({}), "")])));
+    script.push(Answer::refused(Method::GET, "/apis", 503, "no"));
+    script.extend(kinds());
+    script.push(Answer::get("/kitbag/configmaps?", &named(&[])));
+    script.push(Answer::get("/kitbag/pods?", &ours));
+    script.push(Answer::get("/kitbag/serviceaccounts?", &named(&[])));
+    script.push(Answer::refused(Method::GET, "/kitbag/widgets?", 403, "no"));
     let (client, server) = server(script);
     assert_eq!(remove::others(&client, "kitbag").await, None);
-    assert_eq!(remove::others(&client, "kitbag").await.unwrap(), "ConfigMap `theirs` is in it");
+    let others = remove::others(&client, "kitbag").await.unwrap();
+    assert_eq!(others, "Pod `central-x`, Widget `theirs` is in it");
+    assert_eq!(remove::others(&client, "kitbag").await.unwrap(), "it can't be seen what else is in it");
     assert_eq!(remove::others(&client, "kitbag").await.unwrap(), "it can't be seen what else is in it");
     drop(client);
     server.await.unwrap();
+}
+
+/// What is asked to find out where registries are.
+mod place {
+    use super::*;
+
+    const CONFIGMAP: &str = "/api/v1/namespaces/kube-public/configmaps/kitbag";
+    const LABELLED: &str = "/apis/apps/v1/daemonsets?&labelSelector=app.kubernetes.io%2Fname%3Dkitbag";
+    const THEIRS: &str = "/apis/apps/v1/namespaces/web/daemonsets/registry";
+
+    fn discovery(namespace: &str) -> Answer {
+        let metadata = json!({ "name": "kitbag", "annotations": { "dev.kitbag.namespace": namespace } });
+        Answer::get(CONFIGMAP, &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata }))
+    }
+
+    fn partial(metadata: &Value) -> Value {
+        json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata })
+    }
+
+    fn labelled(sets: &[(&str, &str)]) -> Answer {
+        let sets: Vec<Value> =
+            sets.iter().map(|(namespace, name)| partial(&json!({ "namespace": namespace, "name": name }))).collect();
+        Answer::get(LABELLED, &list("List", &sets))
+    }
+
+    async fn found(script: Vec<Answer>) -> Result<Option<String>, kube::Error> {
+        let (client, server) = server(script);
+        let found = find::registries(&client).await;
+        drop(client);
+        server.await.unwrap();
+        found
+    }
+
+    async fn at(script: Vec<Answer>) -> String {
+        found(script).await.unwrap().unwrap_or_else(|| "nowhere".to_owned())
+    }
+
+    #[tokio::test]
+    async fn discovery_is_believed_where_registries_are_or_an_installation_has_been() {
+        let no = |asked, code| Answer::refused(Method::GET, asked, code, "no");
+        let set = partial(&json!({ "name": "registry", "labels": { "app.kubernetes.io/name": "kitbag" } }));
+        assert_eq!(at(vec![discovery("web"), Answer::get(THEIRS, &set)]).await, "web");
+        assert_eq!(at(vec![discovery("web"), no(THEIRS, 403)]).await, "web");
+        let touched = partial(&json!({ "name": "web", "managedFields": [{ "manager": "kubectl-kitbag" }] }));
+        let script = vec![discovery("web"), no(THEIRS, 404), Answer::get("/api/v1/namespaces/web", &touched)];
+        assert_eq!(at(script).await, "web");
+        // Whoever may write the ConfigMap chooses no namespace for whoever installs.
+        let theirs = partial(&json!({ "name": "registry", "labels": { "app": "theirs" } }));
+        let namespace = partial(&json!({ "name": "web", "managedFields": [{ "manager": "kubectl" }] }));
+        let script = vec![
+            discovery("web"),
+            Answer::get(THEIRS, &theirs),
+            Answer::get("/api/v1/namespaces/web", &namespace),
+            labelled(&[]),
+        ];
+        assert_eq!(at(script).await, "nowhere");
+        assert_eq!(at(vec![discovery("../../x"), labelled(&[])]).await, "nowhere");
+    }
+
+    #[tokio::test]
+    async fn registries_that_discovery_does_not_know_are_found_by_label() {
+        let no = |code| Answer::refused(Method::GET, CONFIGMAP, code, "no");
+        assert_eq!(at(vec![no(404), labelled(&[("tools", "registry"), ("a", "other")])]).await, "tools");
+        assert_eq!(at(vec![no(403), labelled(&[("a", "registry"), ("kitbag", "registry")])]).await, "kitbag");
+        assert_eq!(at(vec![no(404), Answer::refused(Method::GET, LABELLED, 403, "no")]).await, "nowhere");
+        assert!(found(vec![no(500)]).await.is_err());
+        assert!(found(vec![no(404), Answer::refused(Method::GET, LABELLED, 503, "no")]).await.is_err());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -155,7 +155,35 @@ async fn what_must_not_be_watched_is_asked_for_again_and_again() {
 #[tokio::test(start_paused = true)]
 async fn a_set_that_somebody_removes_is_not_waited_for() {
     let (nodes, _) = waited(script([("set", vec![refused(404)])]), 60).await;
-    assert!(matches!(nodes, Err(Error::Install(InstallError::Refused { code: 404, .. }))), "{nodes:?}");
+    assert!(matches!(nodes, Err(Error::Install(InstallError::Gone { .. }))), "{nodes:?}");
+    let deleted = json!({ "type": "DELETED", "object": set(2, 1) });
+    let (nodes, _) =
+        waited(script([("set", vec![Is(200, set(2, 1))]), ("set's watch", vec![Happens(vec![deleted])])]), 60).await;
+    insta::assert_snapshot!(told(&nodes.unwrap_err()), @r"
+    somebody else has deleted DaemonSet `registry` meanwhile
+    done before:
+      Namespace `kitbag`: created
+    hint: the same command again goes on from there, `kubectl kitbag uninstall` takes it back; discovery was not changed
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_installs_meanwhile_is_not_taken_for_ones_own() {
+    for (path, theirs) in [("image", "registry.example/kitbag-registry@sha256:2"), ("address", "127.0.0.1:5060")] {
+        let mut other = set(2, 2);
+        let container = &mut other["spec"]["template"]["spec"]["containers"][0];
+        if path == "image" {
+            container["image"] = json!(theirs);
+        } else {
+            let variables = container["env"].as_array_mut().unwrap();
+            variables.iter_mut().find(|it| it["name"] == "KITBAG_LISTEN").unwrap()["value"] = json!(theirs);
+        }
+        let happens = Happens(vec![modified(&other)]);
+        let (nodes, _) = waited(script([("set", vec![Is(200, set(2, 1))]), ("set's watch", vec![happens])]), 60).await;
+        let error = nodes.unwrap_err();
+        assert!(matches!(error, Error::Install(InstallError::Overtaken { .. })), "{path}: {error}");
+        assert_eq!(error.kind().exit_code(), 69);
+    }
 }
 
 #[tokio::test(start_paused = true)]

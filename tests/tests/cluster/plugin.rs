@@ -25,11 +25,13 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
     ("install with an image that is nowhere", an_image_that_is_nowhere),
     ("install from an image registry that refuses", an_image_registry_that_refuses),
     ("install of an image that is no registry", an_image_that_is_no_registry),
+    ("uninstall finds an install that failed in another namespace", a_failure_elsewhere),
     ("install of a store of a newer format", a_store_of_a_newer_format),
     ("install where the port is taken", a_port_that_is_taken),
     ("install with another image's catalog", another_catalog),
     ("install, by two people at once", by_two_at_once),
     ("install again changes nothing", again),
+    ("install of the image before an upgrade that is stuck", back_from_a_stuck_upgrade),
     ("a session on both nodes after install", |world| session(world, "strace", "strace -V")),
     ("discovery is for everybody, and nothing beside it", discovery_is_for_everybody),
     ("install of another generation in the middle of pulls", another_generation),
@@ -92,6 +94,16 @@ fn an_image_that_is_no_registry(world: &World) {
     }
     assert!(configmap(world).is_none());
     world.kitbag(&["uninstall"]).expect_code(0);
+}
+
+fn a_failure_elsewhere(world: &World) {
+    world.kitbag(&["install", "--namespace", "tools", "--image", "localhost/shop:1"]).expect_code(71);
+    let twice = world.kitbag(&["install", "--namespace", "kitbag", "--image", "localhost/shop:1"]).expect_code(73);
+    assert!(twice.stderr.contains("kitbag is installed in namespace `tools`"), "{}", twice.stderr);
+    let seen = world.kitbag(&["uninstall"]).expect_code(0);
+    assert!(seen.stdout.contains("DaemonSet `registry` in namespace `tools`: removed"), "{}", seen.stdout);
+    assert!(world.kubectl(&["get", "namespace", "tools", "--ignore-not-found"]).is_empty());
+    assert!(nothing_is_there(world));
 }
 
 fn a_store_of_a_newer_format(world: &World) {
@@ -175,6 +187,17 @@ fn again(world: &World) {
     assert!(last.starts_with("2 nodes have"), "{last}");
     assert!(objects.lines().all(|line| line.ends_with(": unchanged")), "{objects}");
     assert_eq!((versions(), configmap(world)), before);
+}
+
+/// The registries of before run on all the while: the controller takes them for the new ones, with their old number.
+fn back_from_a_stuck_upgrade(world: &World) {
+    let stuck = format!("{NODE_ADDRESS}/nowhere:1");
+    world.kitbag(&["install", "--image", &stuck]).expect_code(71);
+    assert_eq!(generations(world), world.few.generation);
+    install(world, &world.few, &[]).expect_code(0);
+    assert_eq!(generations(world), world.few.generation);
+    let image = configmap(world).unwrap()["metadata"]["annotations"]["dev.kitbag.image"].clone();
+    assert_eq!(image, world.few.image());
 }
 
 /// A plain user reads the one ConfigMap, and not its neighbours.

@@ -1,6 +1,7 @@
 //! What is in the cluster before anything is touched, and whether it may be touched.
 
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kitbag_toolsets::published::Published;
 use kube::{Api, Client};
 use serde_json::Value;
@@ -9,13 +10,13 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-use super::failed;
+use super::{failed, unanswered};
 use crate::cluster::FIELD_MANAGER;
 use crate::doctor::server::{BETA, minor};
 use crate::error::Error;
-use crate::install::objects::{INSTALLED_IN, Object, REGISTRY};
+use crate::install::objects::{APP, NAME, Object, REGISTRY};
 use crate::install::served::Catalog;
-use crate::install::{InstallError, MANAGED_BY, NAMESPACE, Objects, Settings, apply};
+use crate::install::{InstallError, MANAGED_BY, NAMESPACE, Objects, apply, find};
 use crate::progress::Progress;
 
 /// How often it is looked whether a namespace that is being deleted is gone.
@@ -33,13 +34,14 @@ pub(super) fn catalog_in(path: &Path) -> Result<Catalog, InstallError> {
     Ok(Catalog { text, published })
 }
 
-/// Whether the cluster can have debug containers at all. One that does not say is taken at its word later.
-pub(super) async fn check_version(client: &Client) -> Result<(), Error> {
+/// The API server's version. One that does not say is taken at its word later; one that can have no debug containers at
+/// all is the end.
+pub(super) async fn version(client: &Client) -> Result<Option<Info>, Error> {
     match client.apiserver_version().await {
         Ok(version) if version.major == "1" && minor(&version.minor).is_some_and(|minor| minor < BETA) => {
             Err(InstallError::TooOld { version: version.git_version }.into())
         }
-        _ => Ok(()),
+        version => Ok(version.ok()),
     }
 }
 
@@ -53,17 +55,15 @@ pub(super) async fn place(client: &Client, wanted: Option<&str>) -> Result<Strin
     }
 }
 
-/// Where `install` has put the registries, as far as discovery says.
+/// Where the registries are, if there are any.
 pub(in crate::commands) async fn installed_in(client: &Client) -> Result<Option<String>, Error> {
-    let objects = Objects::new(&Settings { image: "", namespace: NAMESPACE, port: 0, pull_secret: None })?;
-    let [.., discovery] = objects.then();
-    let found = seen(client, &discovery).await?;
-    Ok(found.and_then(|found| found["metadata"]["annotations"][INSTALLED_IN].as_str().map(str::to_owned)))
+    find::registries(client).await.map_err(|error| unanswered("to be asked where kitbag is", &error))
 }
 
 /// The registries of this cluster, if there are any. What may not be seen is told with all permissions that are missing.
-pub(super) async fn installed(client: &Client, namespace: &str) -> Option<DaemonSet> {
-    Api::<DaemonSet>::namespaced(client.clone(), namespace).get_opt(REGISTRY).await.ok().flatten()
+pub(super) async fn installed(client: &Client, namespace: &str) -> Result<Option<DaemonSet>, Error> {
+    let set = Api::<DaemonSet>::namespaced(client.clone(), namespace).get(REGISTRY).await;
+    find::seen(set).map_err(|error| unanswered("to be asked what is installed", &error))
 }
 
 /// What is there, in the order of [`Objects::all`].
@@ -83,33 +83,49 @@ impl Found {
     }
 }
 
+/// Asks for all of it. A namespace of an earlier installation that is on its way out is waited for, if there is a
+/// `patience`.
 pub(super) async fn current(
     client: &Client,
     objects: &Objects,
-    deadline: Instant,
+    patience: Option<Duration>,
     progress: &Progress,
 ) -> Result<Found, Error> {
-    let mut all = objects.all();
-    let mut namespace = None;
-    let mut is_told = false;
-    // An earlier installation may still be on its way out.
-    for object in all.by_ref().take(1) {
-        namespace = seen(client, &object).await?;
-        while namespace.as_ref().is_some_and(|it| !it["metadata"]["deletionTimestamp"].is_null())
-            && Instant::now() < deadline
-        {
-            if !std::mem::replace(&mut is_told, true) {
-                progress.say(&format!("{object} is being deleted: waiting until it is gone…"));
-            }
-            sleep(POLL).await;
-            namespace = seen(client, &object).await?;
-        }
-    }
+    let [first, registry] = objects.first();
+    let namespace = match patience {
+        Some(patience) => once_gone(client, &first, patience, progress).await?,
+        None => seen(client, &first).await?,
+    };
     let mut others = Vec::new();
-    for object in all {
+    for object in std::iter::once(registry).chain(objects.then()) {
         others.push(seen(client, &object).await?);
     }
     Ok(Found { namespace, others })
+}
+
+/// The namespace, but not one that is being deleted.
+async fn once_gone(
+    client: &Client,
+    namespace: &Object,
+    patience: Duration,
+    progress: &Progress,
+) -> Result<Option<Value>, Error> {
+    let deadline = Instant::now() + patience;
+    let mut is_told = false;
+    loop {
+        let found = seen(client, namespace).await?;
+        if found.as_ref().is_none_or(|it| it["metadata"]["deletionTimestamp"].is_null()) {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            let objects = vec![namespace.clone()];
+            return Err(InstallError::Remains { seconds: patience.as_secs(), objects }.into());
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            progress.say(&format!("{namespace} is being deleted: waiting until it is gone…"));
+        }
+        sleep(POLL).await;
+    }
 }
 
 /// What is there of an object. What may not be seen is told with all other permissions that are missing.
@@ -136,10 +152,18 @@ pub(super) fn check_manager(object: &Object, before: Option<&Value>) -> Result<(
             None => Ok(()),
         };
     }
-    match manager(before).filter(|manager| *manager != FIELD_MANAGER) {
-        Some(manager) => Err(InstallError::Managed { object: object.to_string(), manager: manager.to_owned() }),
-        None => Ok(()),
+    if let Some(manager) = manager(before).filter(|manager| *manager != FIELD_MANAGER) {
+        return Err(InstallError::Managed { object: object.to_string(), manager: manager.to_owned() });
     }
+    let foreign = |reason| Err(InstallError::Foreign { object: object.to_string(), reason });
+    if before["metadata"]["labels"][NAME] != APP {
+        return foreign("it has no label `app.kubernetes.io/name=kitbag`");
+    }
+    // Which can't be changed: the server would refuse that when other things have been done.
+    if before["spec"]["selector"] != object.body["spec"]["selector"] {
+        return foreign("it selects other pods");
+    }
+    Ok(())
 }
 
 fn manager(found: &Value) -> Option<&str> {
@@ -149,6 +173,7 @@ fn manager(found: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install::Settings;
     use serde_json::json;
 
     #[test]
@@ -156,6 +181,7 @@ mod tests {
         let objects =
             Objects::new(&Settings { image: "x", namespace: "tools", port: 5050, pull_secret: None }).unwrap();
         let [namespace, registry] = objects.first();
+        let [.., discovery] = objects.then();
         let checked = |object: &Object, labels: Value| {
             let result = check_manager(object, Some(&json!({ "metadata": { "labels": labels } })));
             result.map_or_else(|error| error.to_string(), |()| "ok".to_owned())
@@ -168,6 +194,10 @@ mod tests {
             checked(&namespace, json!({ MANAGED_BY: "Helm" })),
             checked(&registry, json!({ MANAGED_BY: "Helm" })),
             checked(&registry, json!({})),
+            checked(&registry, json!({ NAME: APP })),
+            checked(&discovery, json!({})),
+            checked(&discovery, json!({ NAME: APP })),
+            checked(&discovery, json!({ NAME: APP, MANAGED_BY: "Helm" })),
         ].join("\n"), @r"
     ok
     ok
@@ -175,7 +205,11 @@ mod tests {
     ok
     ok
     DaemonSet `registry` in namespace `tools` is taken care of by `Helm`
+    DaemonSet `registry` in namespace `tools` is somebody else's: it has no label `app.kubernetes.io/name=kitbag`
+    DaemonSet `registry` in namespace `tools` is somebody else's: it selects other pods
+    ConfigMap `kitbag` in namespace `kube-public` is somebody else's: it has no label `app.kubernetes.io/name=kitbag`
     ok
+    ConfigMap `kitbag` in namespace `kube-public` is taken care of by `Helm`
     ");
     }
 }

@@ -77,6 +77,28 @@ fn what_was_wrong_with_an_earlier_template_is_none_of_its_troubles() {
     assert_eq!(troubles(&[made_from("1"), made_from("2")]), 1);
 }
 
+/// The controller keeps the pods that it has from then, with the number that they have.
+#[test]
+fn an_earlier_template_that_comes_back_brings_its_pods() {
+    use crate::install::{Objects, Settings};
+    let of =
+        |image: &str| Objects::new(&Settings { image, namespace: "kitbag", port: 5050, pull_secret: None }).unwrap();
+    let mut set = DaemonSet { spec: of("few").registry.spec, ..set(2, 2, 2, 1) };
+    set.annotations_mut().insert(TEMPLATES.to_owned(), "3".to_owned());
+    let made_from = |number: &str, image: &str| {
+        let mut pod = pod("node1", &waiting("CreateContainerConfigError", "no"));
+        pod.labels_mut().insert(TEMPLATE.to_owned(), number.to_owned());
+        pod.spec = template(&of(image).registry).cloned();
+        pod
+    };
+    for (number, image, is) in [("1", "few", true), ("2", "all", false), ("3", "few", true), ("3", "mirrored", true)] {
+        let pod = made_from(number, image);
+        assert_eq!(is_of(&set, &pod), is, "{number} {image}");
+        let state = observe(&set, &[pod], &[]);
+        assert!(matches!(state, State::Going { troubles, .. } if troubles.is_empty() != is), "{number} {image}");
+    }
+}
+
 #[test]
 fn it_is_done_when_every_node_has_the_new_registry_and_answers() {
     let states = [
