@@ -75,10 +75,14 @@ impl Instance {
 }
 
 fn connect(address: SocketAddr) -> BufReader<TcpStream> {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(GUARD)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    BufReader::new(stream)
+    try_connect(address).unwrap()
+}
+
+fn try_connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(GUARD))?;
+    stream.set_nodelay(true)?;
+    Ok(BufReader::new(stream))
 }
 
 /// Asks once. Whether the connection can be used again.
@@ -116,7 +120,7 @@ fn try_ask(stream: &mut BufReader<TcpStream>, last: bool) -> io::Result<bool> {
 #[derive(Default)]
 struct Load {
     asked: AtomicUsize,
-    /// Connections whose first request had no answer. On later ones that is a failure of the test.
+    /// Connections that were not made, or whose first request had no answer. On later ones that is a failure of the test.
     lost: AtomicUsize,
     enough: AtomicBool,
 }
@@ -134,9 +138,9 @@ impl Load {
 
     fn client(&self, address: SocketAddr, keeps: bool) {
         while !self.enough.load(Ordering::Relaxed) {
-            let mut stream = connect(address);
-            match try_ask(&mut stream, !keeps) {
-                Ok(mut again) => {
+            let asked = try_connect(address).and_then(|mut stream| Ok((try_ask(&mut stream, !keeps)?, stream)));
+            match asked {
+                Ok((mut again, mut stream)) => {
                     self.asked.fetch_add(1, Ordering::Relaxed);
                     while again && !self.enough.load(Ordering::Relaxed) {
                         again = ask(&mut stream, false);
