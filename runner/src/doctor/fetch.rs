@@ -18,14 +18,12 @@ use crate::access::rules::Without;
 use crate::access::{self, Answer, Permissions, Question};
 use crate::discovery;
 use crate::error::{Error, root_cause};
-use crate::install::NAMESPACE;
+use crate::install::{NAMESPACE, find};
 use crate::refusal::Refusal;
 
 /// The answer to it is not looked at, so that it need not be a secret (RFC 6455, section 4.1).
 const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// Which DaemonSets are registries.
-const LABELS: &str = "app.kubernetes.io/name=kitbag,app.kubernetes.io/component=node";
 /// The group of whoever the API server knows.
 const EVERYBODY: &str = "system:authenticated";
 
@@ -46,7 +44,9 @@ pub async fn facts(client: &Client, namespace: &str, user: Option<&str>) -> Resu
     let [sees_nodes, sees_daemonsets] = [nodes, daemonsets].map(|answer| answer.is_none_or(|status| status.allowed));
     let registry_namespace = match discovery.got().and_then(fix::installed_in) {
         Some(namespace) => namespace.to_owned(),
-        None => search(client, sees_daemonsets).await.unwrap_or_else(|| NAMESPACE.to_owned()),
+        // Discovery may have been deleted, or written by something else than `install`.
+        None if sees_daemonsets => find::labelled(client).await.ok().flatten().unwrap_or_else(|| NAMESPACE.to_owned()),
+        None => NAMESPACE.to_owned(),
     };
     let home = registry_namespace.as_str();
     let registry_permissions = self::permissions(client, home, in_registry()).await;
@@ -129,18 +129,6 @@ async fn upgrade(client: &Client, namespace: &str, permitted: bool) -> Fetched<b
         Ok(status) => Fetched::Failed(format!("status {status}")),
         Err(error) => Fetched::Failed(root_cause(&error)),
     }
-}
-
-/// Where registries are that discovery says nothing of: it may have been deleted, or written by something else than
-/// `install`.
-async fn search(client: &Client, permitted: bool) -> Option<String> {
-    if !permitted {
-        return None;
-    }
-    let labelled = ListParams::default().labels(LABELS);
-    let found = Api::<DaemonSet>::all(client.clone()).list_metadata(&labelled).await.ok()?;
-    let ours = found.items.into_iter().filter(|it| it.metadata.name.as_deref() == Some(NAME));
-    ours.filter_map(|it| it.metadata.namespace).min_by_key(|namespace| (namespace != NAMESPACE, namespace.clone()))
 }
 
 /// Whether who has nothing but a name may read discovery.

@@ -4,7 +4,7 @@
 //! only where it can be one, and quoted.
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Container};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oci_client::Reference;
 
@@ -12,7 +12,10 @@ use super::facts::{Facts, Who};
 use crate::cluster::FIELD_MANAGER;
 use crate::discovery::REGISTRY;
 use crate::image::Registry;
-use crate::install::objects::{CONTAINER, INSTALLED_IMAGE, INSTALLED_IN, LISTEN};
+use crate::install::choice::is_of_same_name;
+use crate::install::find::is_label;
+use crate::install::objects::{INSTALLED_IMAGE, INSTALLED_IN};
+use crate::install::rollout::{chosen, template};
 use crate::install::{IMAGE, MANAGED_BY, NAMESPACE, PORT};
 use crate::shell::quoted;
 
@@ -25,8 +28,7 @@ const RELEASE: &str = "meta.helm.sh/release-name";
 const RELEASED_IN: &str = "meta.helm.sh/release-namespace";
 /// How the fixes begin that others have to do.
 pub(super) const FOR_PLATFORM: &str = "# for the platform team";
-/// The longest name of a namespace, and of any other object.
-const LABEL: usize = 63;
+/// The longest name of an object.
 const NAME: usize = 253;
 
 /// How kitbag is installed, as far as the cluster says: whoever installs it anew means to keep that.
@@ -127,7 +129,16 @@ impl<'a> Installed<'a> {
     /// Installs anew, on another port.
     pub(super) fn install_elsewhere(&self) -> String {
         let port = self.port.checked_add(1).unwrap_or(PORT);
-        self.change(&format!(" --set node.port={port}"), Change { port: Some(port), ..Change::default() })
+        // The chart tells of an address only when the registries are there.
+        let first = self.upgrade(&format!(
+            " --wait --set node.port={port},discovery.registry={}",
+            Registry::on_loopback(self.port)
+        ));
+        let then = self.upgrade(" --set discovery.registry=");
+        match first.zip(then) {
+            Some((first, then)) => format!("{first}\n{then}"),
+            None => self.with(Change { port: Some(port), ..Change::default() }),
+        }
     }
 
     /// Installs anew, with a Secret that pulls the image.
@@ -212,24 +223,14 @@ pub(super) fn for_platform(who: &Who, fix: &str) -> String {
     if who.platform { fix.to_owned() } else { format!("{FOR_PLATFORM}:\n{fix}") }
 }
 
-/// The image of the registry.
+/// The image of the registries.
 pub(super) fn image(daemonset: &DaemonSet) -> &str {
-    container(daemonset).and_then(|container| container.image.as_deref()).unwrap_or_default()
+    template(daemonset).and_then(|pod| chosen(pod).image).unwrap_or_default()
 }
 
 /// The address that the registries are told to listen on.
 pub(super) fn listens(daemonset: &DaemonSet) -> Option<&str> {
-    let variables = container(daemonset)?.env.as_ref()?;
-    variables.iter().find(|variable| variable.name == LISTEN)?.value.as_deref()
-}
-
-pub(super) fn template(daemonset: &DaemonSet) -> Option<&PodSpec> {
-    daemonset.spec.as_ref()?.template.spec.as_ref()
-}
-
-/// Others may have put theirs beside it.
-fn container(daemonset: &DaemonSet) -> Option<&Container> {
-    template(daemonset)?.containers.iter().find(|container| container.name == CONTAINER)
+    chosen(template(daemonset)?).address
 }
 
 fn declares_ports(daemonset: &DaemonSet) -> Option<usize> {
@@ -239,7 +240,7 @@ fn declares_ports(daemonset: &DaemonSet) -> Option<usize> {
 
 /// The namespace that discovery says the registries are in.
 pub(super) fn installed_in(discovery: &ConfigMap) -> Option<&str> {
-    annotation(&discovery.metadata, INSTALLED_IN).filter(|name| is_namespace(name))
+    annotation(&discovery.metadata, INSTALLED_IN).filter(|name| is_label(name))
 }
 
 fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
@@ -253,7 +254,7 @@ fn manager(metadata: &ObjectMeta) -> Option<&str> {
 fn release(metadata: &ObjectMeta) -> Option<Release<'_>> {
     (manager(metadata) == Some(HELM)).then(|| Release {
         name: annotation(metadata, RELEASE).filter(|name| is_name(name)).unwrap_or("RELEASE"),
-        namespace: annotation(metadata, RELEASED_IN).filter(|name| is_namespace(name)),
+        namespace: annotation(metadata, RELEASED_IN).filter(|name| is_label(name)),
     })
 }
 
@@ -262,26 +263,13 @@ fn port(address: &str) -> Option<u16> {
     address.trim().rsplit_once(':')?.1.parse().ok()
 }
 
-/// A label of the DNS (RFC 1123), as a namespace is called.
-fn is_namespace(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=LABEL).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
-}
-
 /// Labels with dots between, as most objects and releases are called.
 fn is_name(name: &str) -> bool {
-    name.len() <= NAME && name.split('.').all(is_namespace)
+    name.len() <= NAME && name.split('.').all(is_label)
 }
 
 fn is_image(image: &str) -> bool {
     image.parse::<Reference>().is_ok()
-}
-
-/// Are these the same, but for tag and digest?
-fn is_of_same_name(one: &str, other: &str) -> bool {
-    let [one, other] = [one, other].map(|image| image.parse::<Reference>().ok());
-    let name = |image: &Reference| (image.registry().to_owned(), image.repository().to_owned());
-    one.as_ref().map(name) == other.as_ref().map(name)
 }
 
 #[cfg(test)]

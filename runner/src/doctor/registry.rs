@@ -12,6 +12,7 @@ use super::discovery::Discovered;
 use super::facts::{Facts, Fetched};
 use super::finding::{Check, Finding, alike, counted, named};
 use super::fix::{self, Installed};
+use crate::install::rollout;
 use crate::shell::quoted;
 
 // What the DaemonSet is called.
@@ -189,7 +190,7 @@ pub(super) fn course(facts: &Facts, installed: &Installed<'_>) -> Course {
 /// Nodes that have no pod, and why.
 fn bare(daemonset: &DaemonSet, pods: &[Pod], nodes: &[Node], installed: &Installed<'_>) -> Vec<Finding> {
     let with: BTreeSet<&str> = pods.iter().filter_map(pods::node).collect();
-    let template = fix::template(daemonset);
+    let template = rollout::template(daemonset);
     let linux = nodes.iter().filter(|node| super::nodes::is_linux(node));
     let without = linux.filter(|node| !with.contains(super::nodes::name(node)));
     alike(without.map(|node| (why_without(template, node), super::nodes::name(node))))

@@ -90,7 +90,7 @@ pub fn choose(
 }
 
 /// Are these the same, but for tag and digest?
-fn is_of_same_name(one: &str, other: &str) -> bool {
+pub(crate) fn is_of_same_name(one: &str, other: &str) -> bool {
     let [one, other] = [one, other].map(|image| image.parse::<Reference>().ok());
     let name = |image: &Reference| (image.registry().to_owned(), image.repository().to_owned());
     one.as_ref().map(name) == other.as_ref().map(name)

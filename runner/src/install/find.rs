@@ -23,6 +23,14 @@ pub async fn registries(client: &Client) -> Result<Option<String>, kube::Error> 
     {
         return Ok(Some(namespace));
     }
+    labelled(client).await
+}
+
+/// The same, by the labels of what is there alone.
+///
+/// # Errors
+/// As [`registries`].
+pub async fn labelled(client: &Client) -> Result<Option<String>, kube::Error> {
     let labelled = ListParams::default().labels(&format!("{NAME}={APP}"));
     let all = seen(Api::<DaemonSet>::all(client.clone()).list_metadata(&labelled).await)?;
     let all = all.into_iter().flat_map(|list| list.items);
@@ -61,7 +69,7 @@ pub(crate) fn seen<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube:
 }
 
 /// Can it be the name of a namespace at all (RFC 1123)? What it goes into is paths, and lines that people paste.
-fn is_label(name: &str) -> bool {
+pub(crate) fn is_label(name: &str) -> bool {
     let is_inner = |byte: u8| byte == b'-' || byte.is_ascii_lowercase() || byte.is_ascii_digit();
     !name.is_empty()
         && name.len() <= LONGEST_NAME

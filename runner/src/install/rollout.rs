@@ -152,19 +152,19 @@ pub(super) fn is_numbered(set: &DaemonSet, pod: &Pod) -> bool {
     wanted.zip(own).is_none_or(|(wanted, own)| wanted == own)
 }
 
-pub(super) fn template(set: &DaemonSet) -> Option<&PodSpec> {
+pub(crate) fn template(set: &DaemonSet) -> Option<&PodSpec> {
     set.spec.as_ref()?.template.spec.as_ref()
 }
 
 /// What an installation chooses of a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Chosen<'a> {
-    pub(super) image: Option<&'a str>,
-    pub(super) address: Option<&'a str>,
-    pub(super) pull_secret: Option<&'a str>,
+pub(crate) struct Chosen<'a> {
+    pub(crate) image: Option<&'a str>,
+    pub(crate) address: Option<&'a str>,
+    pub(crate) pull_secret: Option<&'a str>,
 }
 
-pub(super) fn chosen(pod: &PodSpec) -> Chosen<'_> {
+pub(crate) fn chosen(pod: &PodSpec) -> Chosen<'_> {
     let container = pod.containers.iter().find(|container| container.name == CONTAINER);
     let variables = container.iter().flat_map(|container| container.env.iter().flatten());
     Chosen {

@@ -106,7 +106,7 @@ async fn the_platform_team_is_shown_everything() {
     GET /api/v1/namespaces/web/pods?watch=true&timeoutSeconds=1
     GET /api/v1/namespaces/web/resourcequotas?
     GET /api/v1/nodes?
-    GET /apis/apps/v1/daemonsets?&labelSelector=app.kubernetes.io%2Fname%3Dkitbag%2Capp.kubernetes.io%2Fcomponent%3Dnode
+    GET /apis/apps/v1/daemonsets?&labelSelector=app.kubernetes.io%2Fname%3Dkitbag
     GET /apis/apps/v1/namespaces/kitbag/daemonsets/registry
     GET /version
     POST /apis/authentication.k8s.io/v1/selfsubjectreviews?
