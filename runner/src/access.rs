@@ -13,6 +13,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use crate::error::Kind;
+use crate::kubernetes::minor;
 
 pub mod rules;
 
@@ -62,19 +63,7 @@ impl Question {
     /// As it is asked, of a namespace or of the whole cluster.
     #[must_use]
     pub fn attributes(&self, namespace: Option<&str>) -> ResourceAttributes {
-        let (resource, subresource) = match self.resource.split_once('/') {
-            Some((resource, subresource)) => (resource, Some(subresource)),
-            None => (self.resource, None),
-        };
-        ResourceAttributes {
-            namespace: namespace.map(str::to_owned),
-            verb: Some(self.verb.to_owned()),
-            group: Some(self.group.to_owned()),
-            resource: Some(resource.to_owned()),
-            subresource: subresource.map(str::to_owned),
-            name: self.name.clone(),
-            ..ResourceAttributes::default()
-        }
+        attributes(self.verb, self.group, self.resource, namespace, self.name.as_deref())
     }
 
     fn rule(&self) -> ResourceRule {
@@ -84,6 +73,27 @@ impl Question {
             resources: Some(vec![self.resource.to_owned()]),
             resource_names: self.name.clone().map(|name| vec![name]),
         }
+    }
+}
+
+/// As the API server is asked: `resource` may be a part of one, `pods/exec`.
+pub(crate) fn attributes(
+    verb: &str,
+    group: &str,
+    resource: &str,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> ResourceAttributes {
+    let (resource, subresource) =
+        resource.split_once('/').map_or((resource, None), |(resource, part)| (resource, Some(part)));
+    ResourceAttributes {
+        namespace: namespace.map(str::to_owned),
+        verb: Some(verb.to_owned()),
+        group: Some(group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(str::to_owned),
+        name: name.map(str::to_owned),
+        ..ResourceAttributes::default()
     }
 }
 
@@ -274,8 +284,7 @@ async fn settle_one(client: &Client, namespace: &str, pod: Option<&str>, way: &R
 
 /// Whether a WebSocket is permitted by the `get` that it is.
 pub(crate) fn takes_get_alone(version: &Info) -> bool {
-    let digits = version.minor.trim_end_matches(|character: char| !character.is_ascii_digit());
-    version.major == "1" && digits.parse().is_ok_and(|minor: u32| minor < CREATE_WANTED)
+    version.major == "1" && minor(&version.minor).is_some_and(|minor| minor < CREATE_WANTED)
 }
 
 /// Asks by itself for each of `questions` that the review has left open, all at once. What the server does not say stays

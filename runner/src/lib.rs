@@ -20,6 +20,7 @@ pub mod image;
 pub mod inject;
 pub mod install;
 mod inventory;
+mod kubernetes;
 pub mod plan;
 mod policy;
 pub mod privileges;

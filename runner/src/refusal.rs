@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::core::Status;
 
 use crate::error::{Error, Kind, root_cause};
+use crate::kubernetes::{POD_SECURITY, TOO_OLD};
 
 /// What was asked for, to explain a refusal.
 #[derive(Clone, Copy, Debug)]
@@ -156,10 +157,10 @@ impl Refusal {
                 "no debug container can be added to this pod while `{namespace}` enforces `{level}`; a copy of the pod in another namespace can be debugged"
             )),
             Self::PodSecurity { reasons, .. } => Some(format!(
-                "the tools ask for {reasons}; fewer tools may ask for less. The level is the label `pod-security.kubernetes.io/enforce` of the namespace"
+                "the tools ask for {reasons}; fewer tools may ask for less. The level is the label `{POD_SECURITY}` of the namespace"
             )),
             Self::Unauthorized { .. } => Some("log in to the cluster again".to_owned()),
-            Self::TooOld => Some("upgrade the cluster: ephemeral containers came with Kubernetes 1.25".to_owned()),
+            Self::TooOld => Some(TOO_OLD.to_owned()),
             Self::NoUpgrade { .. } => Some(
                 "the proxy has to pass WebSockets on, or is gone around with $NO_PROXY; `kubectl kitbag doctor` checks it"
                     .to_owned(),

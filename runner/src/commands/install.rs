@@ -14,8 +14,9 @@ use crate::access;
 use crate::cli::Install;
 use crate::cluster::{self, Cluster};
 use crate::error::{Error, root_cause};
+use crate::image::Registry;
 use crate::install::choice::choose;
-use crate::install::objects::{Object, address};
+use crate::install::objects::Object;
 use crate::install::permissions::Permission;
 use crate::install::served::{self, Catalog, ServedError};
 use crate::install::{Choice, IMAGE, InstallError, Objects, Outcome, Settings, Wanted, apply, permissions, wait};
@@ -93,7 +94,7 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
     let then: Vec<_> = objects.then().into_iter().zip(then.iter().map(|(_, before)| before.clone())).collect();
     put(&client, &then, Instant::now() + ASKING, &mut done).await?;
     let nodes = if nodes == 1 { "1 node has".to_owned() } else { format!("{nodes} nodes have") };
-    let last = format!("{nodes} a registry at `{}`, of generation {generation}\n", address(choice.port));
+    let last = format!("{nodes} a registry at `{}`, of generation {generation}\n", Registry::on_loopback(choice.port));
     super::print(done.iter().map(|line| format!("{line}\n")).collect::<String>() + &last)
 }
 

@@ -194,12 +194,7 @@ where
         return Fetched::Forbidden;
     }
     let parameters = if fields.is_empty() { ListParams::default() } else { ListParams::default().fields(fields) };
-    match fetched(objects.list(&parameters).await) {
-        Fetched::Got(list) => Fetched::Got(list.items),
-        Fetched::Absent => Fetched::Absent,
-        Fetched::Forbidden => Fetched::Forbidden,
-        Fetched::Failed(reason) => Fetched::Failed(reason),
-    }
+    fetched(objects.list(&parameters).await).map(|list| list.items)
 }
 
 fn fetched<T>(answer: kube::Result<T>) -> Fetched<T> {
@@ -217,8 +212,5 @@ fn of_daemonset(pods: Fetched<Vec<Pod>>) -> Fetched<Vec<Pod>> {
         let owners = pod.metadata.owner_references.iter().flatten();
         owners.into_iter().any(|owner| owner.kind == "DaemonSet" && owner.name == NAME)
     };
-    match pods {
-        Fetched::Got(pods) => Fetched::Got(pods.into_iter().filter(ours).collect()),
-        other => other,
-    }
+    pods.map(|pods| pods.into_iter().filter(ours).collect())
 }

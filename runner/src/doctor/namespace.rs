@@ -7,11 +7,10 @@ use kitbag_toolsets::{Catalog, Name, Need, Needs};
 
 use super::facts::{Fetched, Who};
 use super::finding::{Check, Finding, alike};
+use crate::kubernetes::POD_SECURITY;
 use crate::sentences::{in_baseline, in_restricted};
 use crate::shell::quoted;
 
-/// The label that says what is refused there.
-const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 /// How a need fares that a level refuses.
 const REFUSED: &str = "refused";
 
@@ -27,7 +26,7 @@ pub(super) fn pod_security(namespace: &Fetched<Namespace>, who: &Who, needs: &BT
         }
         other => return Finding::unseen(Check::PodSecurity, other, &format!("get namespace `{name}`")),
     };
-    let level = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(ENFORCE)).map(String::as_str);
+    let level = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(POD_SECURITY)).map(String::as_str);
     let fate = match level {
         None => {
             let text = format!(
@@ -48,7 +47,7 @@ pub(super) fn pod_security(namespace: &Fetched<Namespace>, who: &Who, needs: &BT
                 "namespace `{name}` enforces `{other}`, which is no level: the API server takes it for `restricted`"
             );
             return Finding::failure(Check::PodSecurity, text)
-                .fix(format!("kubectl label namespace {} {ENFORCE}=baseline --overwrite", quoted(name)));
+                .fix(format!("kubectl label namespace {} {POD_SECURITY}=baseline --overwrite", quoted(name)));
         }
     };
     let level = level.unwrap_or_default();
@@ -80,7 +79,7 @@ pub(super) fn pod_security(namespace: &Fetched<Namespace>, who: &Who, needs: &BT
     let fix = format!(
         "kubectl kitbag needs {}\n\
          # where these matter more than the level, it is for the platform team to widen it; or debug a copy of the pod in another namespace\n\
-         kubectl label namespace {} {ENFORCE}={wider} --overwrite",
+         kubectl label namespace {} {POD_SECURITY}={wider} --overwrite",
         lost.join(" "),
         quoted(name),
     );

@@ -5,7 +5,7 @@ use kitbag_toolsets::Arch;
 
 use super::facts::Fetched;
 use super::finding::{Check, Finding, alike, counted, named};
-use super::server::minor;
+use crate::kubernetes::minor;
 use crate::shell::quoted;
 
 /// The first kubelet that starts ephemeral containers without being told to.

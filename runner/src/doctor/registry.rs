@@ -13,6 +13,7 @@ use super::facts::{Facts, Fetched};
 use super::finding::{Check, Finding, alike, counted, named};
 use super::fix::{self, Installed};
 use crate::install::rollout;
+use crate::kubernetes::POD_SECURITY;
 use crate::shell::quoted;
 
 // What the DaemonSet is called.
@@ -103,7 +104,7 @@ fn not_made(daemonset: &DaemonSet, events: &[Event], installed: &Installed<'_>) 
 fn privileged(installed: &Installed<'_>) -> String {
     let (namespace, scope) = (quoted(installed.namespace), installed.scope());
     format!(
-        "kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite\n\
+        "kubectl label namespace {namespace} {POD_SECURITY}=privileged --overwrite\n\
          kubectl rollout restart daemonset/{NAME} {scope}"
     )
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::facts::{Fetched, Server};
 use super::finding::{Check, Finding};
+use crate::kubernetes::{EPHEMERAL, TOO_OLD, minor};
 
 /// The first minor version of Kubernetes 1 whose ephemeral containers are not an experiment.
 const OLDEST: u32 = 25;
-/// The first one that has them at all, unless they are turned off.
-pub(crate) const BETA: u32 = 23;
 /// The newest that this program was tested with.
 const NEWEST: u32 = 36;
 /// From here on somebody should look at the clocks: logs and events no longer match.
@@ -36,11 +35,6 @@ pub(super) fn session(upgrade: &Fetched<bool>) -> Finding {
     }
 }
 
-/// The minor version: some vendors write `27+`.
-pub(crate) fn minor(text: &str) -> Option<u32> {
-    text.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
-}
-
 fn version(server: &Server) -> Finding {
     let (ours, theirs) = (env!("CARGO_PKG_VERSION"), &server.version.git_version);
     let range = format!("1.{OLDEST} to 1.{NEWEST}");
@@ -50,11 +44,11 @@ fn version(server: &Server) -> Finding {
             .fix("# look for a newer kubectl-kitbag")
     };
     match (minor(&server.version.major), minor(&server.version.minor)) {
-        (Some(1), Some(minor)) if minor < BETA => Finding::failure(
+        (Some(1), Some(minor)) if minor < EPHEMERAL => Finding::failure(
             Check::Version,
             format!("{told}: the cluster has no ephemeral containers, without which no pod can be debugged"),
         )
-        .fix(format!("# upgrade the cluster: ephemeral containers came with Kubernetes 1.{OLDEST}")),
+        .fix(format!("# {TOO_OLD}")),
         (Some(1), Some(minor)) if minor < OLDEST => Finding::warning(
             Check::Version,
             format!("{told}: ephemeral containers are an experiment there, which can be turned off"),

@@ -4,12 +4,12 @@ use kitbag_toolsets::canonical::sha256_hex;
 use serde_json::Value;
 use similar::TextDiff;
 
+use crate::discovery;
+
 /// What the server adds, and nobody writes.
 const ADDED: [&str; 6] = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"];
 /// The server's own counter of a DaemonSet's templates.
 const TEMPLATES: &str = "deprecated.daemonset.template.generation";
-/// Nobody reads the catalog in a diff.
-const CATALOG: &str = "catalog.json";
 /// How much of a digest tells two catalogs apart.
 const DIGITS: usize = 12;
 /// Lines around a change.
@@ -47,7 +47,8 @@ pub fn unified(name: &str, before: Option<Value>, after: Value) -> Option<String
 }
 
 fn yaml(mut object: Value) -> String {
-    if let Some(Value::String(catalog)) = object["data"].get_mut(CATALOG) {
+    // Nobody reads the catalog in a diff.
+    if let Some(Value::String(catalog)) = object["data"].get_mut(discovery::CATALOG) {
         *catalog = format!("({} bytes, sha256:{}…)", catalog.len(), &sha256_hex(catalog.as_bytes())[..DIGITS]);
     }
     if object["data"].is_null()

@@ -12,6 +12,7 @@ use super::permissions::{self, Permission};
 use super::rollout::Trouble;
 use super::served::ServedError;
 use crate::error::Kind;
+use crate::kubernetes::{POD_SECURITY, TOO_OLD};
 use crate::refusal::is_passing_code;
 
 /// An installation, or its removal, that did not get to its end.
@@ -231,7 +232,7 @@ impl InstallError {
         match self {
             Self::Embedded { .. } => None,
             Self::TooOld { .. } => {
-                Some("nothing was touched; upgrade the cluster: ephemeral containers came with Kubernetes 1.25".to_owned())
+                Some(format!("nothing was touched; {TOO_OLD}"))
             }
             Self::NoImage => Some(
                 "`kitbag-builder image --server --to REGISTRY/kitbag-registry:TAG` makes one; name it with --image REGISTRY/kitbag-registry@DIGEST"
@@ -254,7 +255,7 @@ impl InstallError {
                     .to_owned(),
             ),
             Self::PodSecurity { namespace, .. } => Some(format!(
-                "nothing was touched; whose it is may let them in: `kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite`; or name another with --namespace"
+                "nothing was touched; whose it is may let them in: `kubectl label namespace {namespace} {POD_SECURITY}=privileged --overwrite`; or name another with --namespace"
             )),
             Self::Served { fault: ServedError::Catalog { fault: PublishedError::Version { .. } | PublishedError::Composition { .. }, .. }, .. } => {
                 Some(format!("the image and this program have to be of the same version\n{AFTERWARDS}"))

@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
-use super::objects::{APP, DISCOVERY, INSTALLED_IN, NAME, PUBLIC, REGISTRY};
+use super::objects::{APP, INSTALLED_IN, NAME, REGISTRY};
 use super::{FIELD_MANAGER, NAMESPACE};
+use crate::discovery;
 
 /// The longest name of a namespace.
 const LONGEST_NAME: usize = 63;
@@ -40,7 +41,8 @@ pub async fn labelled(client: &Client) -> Result<Option<String>, kube::Error> {
 
 /// The namespace of which discovery tells.
 async fn remembered(client: &Client) -> Result<Option<String>, kube::Error> {
-    let discovery = seen(Api::<ConfigMap>::namespaced(client.clone(), PUBLIC).get(DISCOVERY).await)?;
+    let discovery =
+        seen(Api::<ConfigMap>::namespaced(client.clone(), discovery::NAMESPACE).get(discovery::NAME).await)?;
     let namespace = discovery.and_then(|map| map.metadata.annotations?.remove(INSTALLED_IN));
     Ok(namespace.filter(|name| is_label(name)))
 }

@@ -10,15 +10,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{FIELD_MANAGER, InstallError, MANAGED_BY};
+use crate::discovery;
+use crate::image::Registry;
 
 /// The label that says what an object belongs to, and what that is here.
 pub const NAME: &str = "app.kubernetes.io/name";
 /// Its value.
 pub const APP: &str = "kitbag";
-/// Where discovery is: in a namespace that every cluster has for what everybody may know.
-pub const PUBLIC: &str = "kube-public";
-/// The ConfigMap, its Role and its RoleBinding.
-pub const DISCOVERY: &str = "kitbag";
 /// The DaemonSet.
 pub const REGISTRY: &str = "registry";
 /// The annotation of the ConfigMap that names the namespace of the registries.
@@ -30,10 +28,6 @@ pub const LISTEN: &str = "KITBAG_LISTEN";
 
 /// The registry's container.
 pub const CONTAINER: &str = "registry";
-/// What of the registries is said to be where.
-const ADDRESS: &str = "registry";
-const GENERATION: &str = "generation";
-const CATALOG: &str = "catalog.json";
 
 /// What differs between clusters, and is known before the registries run.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +83,7 @@ impl Objects {
         if let Some(spec) = registry.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
             fill(spec, settings);
         }
-        objects.discovery.data = Some([(ADDRESS.to_owned(), address(settings.port))].into());
+        objects.discovery.data = Some([(discovery::REGISTRY.to_owned(), address(settings.port))].into());
         let remembered = [(INSTALLED_IN, settings.namespace), (INSTALLED_IMAGE, settings.image)];
         objects.discovery.annotations_mut().extend(remembered.map(|(key, value)| (key.to_owned(), value.to_owned())));
         for metadata in objects.all_metadata() {
@@ -117,14 +111,14 @@ impl Objects {
     /// What the registries serve: the id of the generation, and the document from which the plugin composes.
     pub fn publish(&mut self, generation: &str, catalog: &str) {
         let data = self.discovery.data.get_or_insert_default();
-        data.insert(GENERATION.to_owned(), generation.to_owned());
-        data.insert(CATALOG.to_owned(), catalog.to_owned());
+        data.insert(discovery::GENERATION.to_owned(), generation.to_owned());
+        data.insert(discovery::CATALOG.to_owned(), catalog.to_owned());
     }
 
     /// What is published of the registries of before, where it is not known yet what is to be.
     pub fn publish_as(&mut self, published: &Value) {
         let data = self.discovery.data.get_or_insert_default();
-        for key in [GENERATION, CATALOG] {
+        for key in [discovery::GENERATION, discovery::CATALOG] {
             data.extend(published["data"][key].as_str().map(|value| (key.to_owned(), value.to_owned())));
         }
     }
@@ -163,9 +157,8 @@ impl Objects {
 }
 
 /// What nodes pull from.
-#[must_use]
-pub fn address(port: u16) -> String {
-    format!("127.0.0.1:{port}")
+fn address(port: u16) -> String {
+    Registry::on_loopback(port).to_string()
 }
 
 fn fill(spec: &mut PodSpec, settings: &Settings<'_>) {

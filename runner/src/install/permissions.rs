@@ -2,11 +2,10 @@
 //! one namespace, which is all that a review of rules tells of.
 
 use futures_util::future::join_all;
-use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use kube::Client;
 
-use super::objects::{DISCOVERY, Object, PUBLIC};
-use crate::access;
+use super::objects::Object;
+use crate::{access, discovery};
 
 /// One thing that has to be permitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,18 +57,8 @@ pub async fn missing(client: &Client, wanted: Vec<Permission>) -> Vec<Permission
 }
 
 async fn is_refused(client: &Client, permission: &Permission) -> bool {
-    let Permission { group, resource, verb, namespace, name } = permission.clone();
-    let (resource, part) =
-        resource.split_once('/').map_or((&*resource, None), |(resource, part)| (resource, Some(part)));
-    let attributes = ResourceAttributes {
-        group: Some(group),
-        resource: Some(resource.to_owned()),
-        subresource: part.map(str::to_owned),
-        verb: Some(verb.to_owned()),
-        namespace,
-        name,
-        ..ResourceAttributes::default()
-    };
+    let Permission { group, resource, verb, namespace, name } = permission;
+    let attributes = access::attributes(verb, group, resource, namespace.as_deref(), name.as_deref());
     let status = access::ask(client, attributes).await;
     status.is_some_and(|status| !status.allowed && status.evaluation_error.is_none_or(|error| error.is_empty()))
 }
@@ -100,8 +89,8 @@ pub fn rules(missing: &[Permission]) -> String {
         let is_new = verbs.contains(&"create");
         let verbs: Vec<String> = verbs.iter().map(|verb| format!("\"{verb}\"")).collect();
         // Who may grant what the Role grants has to be permitted it.
-        let held = if is_new && *resource == "roles" && first.namespace.as_deref() == Some(PUBLIC) {
-            format!("  # and, to grant it: get of the ConfigMap `{DISCOVERY}` there\n")
+        let held = if is_new && *resource == "roles" && first.namespace.as_deref() == Some(discovery::NAMESPACE) {
+            format!("  # and, to grant it: get of the ConfigMap `{}` there\n", discovery::NAME)
         } else {
             String::new()
         };

@@ -129,7 +129,8 @@ pub fn observe(set: &DaemonSet, pods: &[Pod], events: &[Event]) -> State {
         format!("{available} of {nodes} nodes answer")
     };
     let mut troubles: Vec<Trouble> = Vec::new();
-    let of_pods = pods.iter().filter(|pod| is_of(set, pod)).filter_map(|pod| Some((trouble(pod)?, node(pod))));
+    let of_pods =
+        pods.iter().filter(|pod| is_of(set, pod)).filter_map(|pod| Some((trouble(pod)?, node(pod).map(str::to_owned))));
     for (cause, node) in of_pods.chain(refusal(set, events).map(|cause| (cause, None))) {
         match troubles.iter_mut().find(|known| known.cause.is_like(&cause)) {
             Some(known) => known.nodes.extend(node),
@@ -249,16 +250,23 @@ fn refusal(set: &DaemonSet, events: &[Event]) -> Option<Cause> {
     Some(Cause::Refused { message: event.message.clone().unwrap_or_default() })
 }
 
-/// The node that the pod is on, or is for.
-fn node(pod: &Pod) -> Option<String> {
+/// The node that it is on, or meant for: the DaemonSet's controller says so by an affinity.
+pub(crate) fn node(pod: &Pod) -> Option<&str> {
     let spec = pod.spec.as_ref()?;
-    let terms = spec.affinity.as_ref().and_then(|it| it.node_affinity.as_ref());
-    let terms = terms.and_then(|it| it.required_during_scheduling_ignored_during_execution.as_ref());
-    let wanted = || {
-        let fields = terms?.node_selector_terms.iter().flat_map(|term| term.match_fields.iter().flatten());
-        fields.flat_map(|field| field.values.iter().flatten()).next().cloned()
+    let meant = || {
+        let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+        let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+        let fields = terms.iter().flat_map(|term| term.match_fields.iter().flatten());
+        fields.filter(|field| field.key == "metadata.name").find_map(|field| field.values.as_ref()?.first())
     };
-    spec.node_name.clone().or_else(wanted)
+    spec.node_name.as_deref().filter(|name| !name.is_empty()).or_else(|| meant().map(String::as_str))
+}
+
+/// Whether it answers, and is to go on with that.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
 impl Trouble {

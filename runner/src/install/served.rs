@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::objects::{CONTAINER, REGISTRY};
 use super::permissions::Permission;
-use super::rollout::{chosen, is_numbered, template};
+use super::rollout::{chosen, is_numbered, is_ready, template};
 use super::wait::selector;
 use crate::access::takes_get_alone;
 use crate::channel;
@@ -180,13 +180,9 @@ pub fn permissions(namespace: &str, version: Option<&Info>) -> Vec<Permission> {
 /// # Errors
 /// [`ServedError`].
 pub async fn catalog(client: &Client, set: &DaemonSet, deadline: Instant) -> Result<Catalog, ServedError> {
-    asked(client, set, &COMMAND, deadline).await
-}
-
-async fn asked(client: &Client, set: &DaemonSet, command: &[&str], deadline: Instant) -> Result<Catalog, ServedError> {
     let mut last = ServedError::Unlisted { code: None, message: SILENT.to_owned() };
     loop {
-        match timeout_at(deadline, ask_each(client, set, command, deadline)).await {
+        match timeout_at(deadline, ask_each(client, set, deadline)).await {
             Err(_) => return Err(last),
             Ok(Err(fault)) if fault.may_pass() && Instant::now() < deadline => last = fault,
             Ok(result) => return result,
@@ -196,12 +192,7 @@ async fn asked(client: &Client, set: &DaemonSet, command: &[&str], deadline: Ins
 }
 
 /// One after the other, until one says it: a node may be out of the API server's reach.
-async fn ask_each(
-    client: &Client,
-    set: &DaemonSet,
-    command: &[&str],
-    deadline: Instant,
-) -> Result<Catalog, ServedError> {
+async fn ask_each(client: &Client, set: &DaemonSet, deadline: Instant) -> Result<Catalog, ServedError> {
     let namespace = set.namespace().unwrap_or_default();
     let current = Api::<DaemonSet>::namespaced(client.clone(), &namespace).get(REGISTRY).await;
     let current = current.map_err(|error| ServedError::unlisted(&error))?;
@@ -213,7 +204,7 @@ async fn ask_each(
     let all = all.map_err(|error| ServedError::unlisted(&error))?.items;
     let mut fault = ServedError::Nobody;
     for name in candidates(&current, &all) {
-        match ask(&pods, &name, command, deadline).await {
+        match ask(&pods, &name, deadline).await {
             Err(of_one) if of_one.is_of_one_node() => fault = of_one,
             result => return result,
         }
@@ -232,10 +223,10 @@ fn candidates(set: &DaemonSet, pods: &[Pod]) -> Vec<String> {
     ready.into_iter().map(kube::ResourceExt::name_any).collect()
 }
 
-async fn ask(pods: &Api<Pod>, name: &str, command: &[&str], deadline: Instant) -> Result<Catalog, ServedError> {
+async fn ask(pods: &Api<Pod>, name: &str, deadline: Instant) -> Result<Catalog, ServedError> {
     let lost = |reason: &str| ServedError::Lost { pod: name.to_owned(), reason: reason.to_owned() };
     let parameters = AttachParams::default().container(CONTAINER);
-    let process = timeout(HANDSHAKE, pods.exec(name, command.iter().copied(), &parameters)).await;
+    let process = timeout(HANDSHAKE, pods.exec(name, COMMAND, &parameters)).await;
     let process = process.map_err(|_| lost(SILENT))?.map_err(|error| ServedError::unasked(name, &error))?;
     let said = timeout_at(deadline, heard(process)).await;
     let (text, complaint, code) = said.map_err(|_| lost(SILENT))?.map_err(|reason| lost(&reason))?;
@@ -249,12 +240,6 @@ async fn ask(pods: &Api<Pod>, name: &str, command: &[&str], deadline: Instant) -
         Ok(published) => Ok(Catalog { text, published }),
         Err(fault) => Err(ServedError::Catalog { pod, fault }),
     }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Output, complaint, and exit code.

@@ -22,11 +22,12 @@ enum Seen {
     Events(Result<Vec<Event>, kube::Error>),
 }
 
-/// Waits until `deadline`, which is the end of `timeout`, for `registry` as the server has it since it was applied, and says how far it is
-/// whenever that changes. Returns the number of nodes.
+/// Waits until `deadline`, which is the end of `timeout`, for `registry` as the server has it since it was applied, and
+/// says how far it is whenever that changes. Returns the number of nodes.
 ///
 /// # Errors
-/// [`InstallError::Rollout`], [`InstallError::Timeout`], [`InstallError::Overtaken`], [`InstallError::Gone`], and what the API server refuses.
+/// [`InstallError::Rollout`], [`InstallError::Timeout`], [`InstallError::Overtaken`], [`InstallError::Gone`], and what the
+/// API server refuses.
 pub async fn until_rolled_out(
     client: &Client,
     registry: &DaemonSet,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kitbag_toolsets::{Name, Need, Needs};
 
 use super::Hindered;
+use crate::kubernetes::POD_SECURITY;
 use crate::privileges::{Hindrance, Level, YAMA_NOBODY, is_of_target};
 use crate::report::Report;
 use crate::target::Target;
@@ -168,7 +169,7 @@ pub(super) fn options(hindered: &[Hindered<'_>], scene: &Scene<'_>) -> Option<St
         Level::Baseline | Level::Restricted => "privileged",
     };
     Some(format!(
-        "it would work where the label `pod-security.kubernetes.io/enforce` is `{level}`: label namespace `{}` so, or debug a copy of the pod in another one",
+        "it would work where the label `{POD_SECURITY}` is `{level}`: label namespace `{}` so, or debug a copy of the pod in another one",
         scene.namespace
     ))
 }

@@ -12,17 +12,16 @@ use tokio::time::{Instant, sleep};
 
 use super::{failed, unanswered};
 use crate::cluster::FIELD_MANAGER;
-use crate::doctor::server::{BETA, minor};
 use crate::error::Error;
 use crate::install::objects::{APP, NAME, Object, REGISTRY};
 use crate::install::served::Catalog;
 use crate::install::{InstallError, MANAGED_BY, NAMESPACE, Objects, apply, find};
+use crate::kubernetes::{EPHEMERAL, POD_SECURITY, minor};
 use crate::progress::Progress;
 
 /// How often it is looked whether a namespace that is being deleted is gone.
 const POLL: Duration = Duration::from_millis(500);
-/// The label of a namespace that says what Pod Security lets into it, and the level that lets in host networks.
-const POD_SECURITY: &str = "pod-security.kubernetes.io/enforce";
+/// The level of Pod Security that lets in host networks.
 const PRIVILEGED: &str = "privileged";
 
 /// A catalog in a file.
@@ -38,7 +37,7 @@ pub(super) fn catalog_in(path: &Path) -> Result<Catalog, InstallError> {
 /// all is the end.
 pub(super) async fn version(client: &Client) -> Result<Option<Info>, Error> {
     match client.apiserver_version().await {
-        Ok(version) if version.major == "1" && minor(&version.minor).is_some_and(|minor| minor < BETA) => {
+        Ok(version) if version.major == "1" && minor(&version.minor).is_some_and(|minor| minor < EPHEMERAL) => {
             Err(InstallError::TooOld { version: version.git_version }.into())
         }
         version => Ok(version.ok()),

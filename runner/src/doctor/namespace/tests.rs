@@ -4,7 +4,7 @@ use super::*;
 use crate::doctor::testing::{jane, told};
 
 fn at(level: Option<&str>) -> Finding {
-    let labels = level.map_or(json!({}), |level| json!({ ENFORCE: level }));
+    let labels = level.map_or(json!({}), |level| json!({ POD_SECURITY: level }));
     let namespace = serde_json::from_value(json!({ "metadata": { "name": "web", "labels": labels } })).unwrap();
     let needs = crate::privileges::testing::needs(
         "dig!see strace?target-attach tcpdump!raw-socket nsenter!namespaces busybox?target-read,ping,perf",
@@ -42,7 +42,8 @@ fn a_level_is_told_by_what_it_means_for_tools() {
 
 #[test]
 fn tools_that_need_nothing_feel_no_level() {
-    let namespace = serde_json::from_value(json!({ "metadata": { "labels": { ENFORCE: "restricted" } } })).unwrap();
+    let namespace =
+        serde_json::from_value(json!({ "metadata": { "labels": { POD_SECURITY: "restricted" } } })).unwrap();
     let needs = crate::privileges::testing::needs("dig!see");
     insta::assert_snapshot!(told(&[pod_security(&Fetched::Got(namespace), &jane(), &needs)]), @"ok       pod-security  namespace `web` enforces `restricted`: every tool works there as elsewhere");
 }

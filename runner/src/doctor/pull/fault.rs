@@ -18,6 +18,11 @@ pub(super) fn not_pulled(
     let scope = installed.scope();
     let pods = format!("kubectl get pods {scope} -o wide");
     let asked = format!("curl -sS {}", quoted(&format!("https://{registry}/v2/")));
+    let missing = || {
+        format!(
+            "`{registry}` does not have generation {generation}, of which the ConfigMap speaks; or another program answers there"
+        )
+    };
     let (text, fix) = match (fault, per_node) {
         (Fault::Unreachable, true) => (
             format!("nothing answers at `{registry}`, where the node's own registry should be"),
@@ -32,18 +37,14 @@ pub(super) fn not_pulled(
             "# nodes know no Services: the name has to be one of the DNS that nodes use".to_owned(),
         ),
         (Fault::Missing, false) => (
-            format!(
-                "`{registry}` does not have generation {generation}, of which the ConfigMap speaks; or another program answers there"
-            ),
+            missing(),
             format!(
                 "# roll the Deployment of that registry out, with an image of that generation; or publish what it serves:\n{}",
                 installed.publish()
             ),
         ),
         (Fault::Missing, true) => (
-            format!(
-                "`{registry}` does not have generation {generation}, of which the ConfigMap speaks; or another program answers there"
-            ),
+            missing(),
             match course {
                 Course::Rests => installed.install(),
                 Course::Goes => format!(

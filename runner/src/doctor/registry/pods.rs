@@ -8,6 +8,8 @@ use crate::install::objects::CONTAINER;
 use crate::shell::quoted;
 use crate::wait::Fault;
 
+pub(in crate::doctor) use crate::install::rollout::{is_ready, node};
+
 /// What is wrong with a pod: of the same kind on several nodes, it is said once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trouble {
@@ -30,24 +32,6 @@ pub(super) fn judge(pods: &[Pod], nodes: &[Node], installed: &Installed<'_>) -> 
 /// Whether its node is not ready: such a node says nothing of its pods, and that is told with the nodes.
 pub(super) fn is_off(pod: &Pod, nodes: &[Node]) -> bool {
     nodes.iter().any(|it| node(pod) == Some(crate::doctor::nodes::name(it)) && !crate::doctor::nodes::is_ready(it))
-}
-
-/// The node that it is on, or meant for: the DaemonSet's controller says so by an affinity.
-pub(in crate::doctor) fn node(pod: &Pod) -> Option<&str> {
-    let spec = pod.spec.as_ref()?;
-    let meant = || {
-        let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
-        let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
-        let fields = terms.iter().flat_map(|term| term.match_fields.iter().flatten());
-        fields.filter(|field| field.key == "metadata.name").find_map(|field| field.values.as_ref()?.first())
-    };
-    spec.node_name.as_deref().filter(|name| !name.is_empty()).or_else(|| meant().map(String::as_str))
-}
-
-pub(in crate::doctor) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
 /// The image that runs: a reference by digest where it was pulled, or a digest alone where it was loaded.

@@ -59,7 +59,7 @@ fn what_is_not_known_yet_stays_as_it_is_published() {
 #[test]
 fn discovery_is_where_everybody_may_look_whatever_the_namespace_of_the_registries() {
     for object in objects().then() {
-        assert_eq!((object.namespace.as_deref(), object.name.as_str()), (Some(PUBLIC), DISCOVERY));
+        assert_eq!((object.namespace.as_deref(), object.name.as_str()), (Some(discovery::NAMESPACE), discovery::NAME));
     }
 }
 
