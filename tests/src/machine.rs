@@ -222,13 +222,16 @@ fn mounts(dir: &Path, groups: &Groups) -> Result<()> {
 
 /// The loopback; on the first machine also a cable to a switch in the same room, with an address and a default route.
 /// Nothing leaves. Who starts another machine plugs it into that switch: a cable's two ends are laid from outside.
+///
+/// The switch answers no ARP. Otherwise it would answer for the first machine's address too, with its own hardware address,
+/// which is the lowest of its ports' and so changes when a cable is plugged in: who remembers the one before reaches nobody.
 fn network(member: Member) -> Result<()> {
     let mut script = String::from("link set lo up\n");
     if member == Member::FIRST {
         let _ = write!(
             script,
             "link add {SWITCH} type bridge\n\
-             link set {SWITCH} up\n\
+             link set {SWITCH} arp off up\n\
              link add eth0 type veth peer name uplink\n\
              link set uplink up master {SWITCH}\n\
              {}",

@@ -1,6 +1,6 @@
 //! The cluster itself: two machines that know of each other, and each other's pods.
 
-use kitbag_tests::workload;
+use kitbag_tests::{Node, printed::run, workload};
 
 use crate::{
     Test,
@@ -9,6 +9,7 @@ use crate::{
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("both nodes are Ready", both_nodes_are_ready),
+    ("a machine's address leads to its own cable", a_machines_address_leads_to_its_own_cable),
     ("pods are reached from either node", pods_are_reached_from_either_node),
     ("logs come from either node", logs_come_from_either_node),
     ("a pod of each node is debugged", a_pod_of_each_node_is_debugged),
@@ -20,6 +21,21 @@ fn both_nodes_are_ready(world: &World) {
     let path = "jsonpath={range .items[*]}{.metadata.name} {.status.addresses[?(@.type==\"InternalIP\")].address} \
                 {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}";
     assert_eq!(world.kubectl(&["get", "nodes", "-o", path]), "node1 198.51.100.11 True\nnode2 198.51.100.12 True\n");
+}
+
+/// The switch is in the first machine's network, and must not answer for it.
+fn a_machines_address_leads_to_its_own_cable(world: &World) {
+    let [first, second] = world.nodes.each_ref();
+    let ip = |node: &Node, arguments: &[&str]| {
+        let mut command = node.command("ip");
+        command.args(arguments);
+        run(command, b"").expect_code(0).stdout
+    };
+    second.kubectl(&["get", "--raw", "/readyz"]).unwrap();
+    let known = ip(second, &["neighbour", "show", first.address().as_str()]);
+    let address = known.split_whitespace().skip_while(|&word| word != "lladdr").nth(1);
+    let own = ip(first, &["-oneline", "link", "show", "eth0"]);
+    assert!(address.is_some_and(|address| own.contains(address)), "{known} is not of {own}");
 }
 
 fn pods_are_reached_from_either_node(world: &World) {
