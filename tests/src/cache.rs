@@ -1,9 +1,12 @@
 //! Where what is built once is kept, outside the checkout: the Kubernetes programs and much else. Safe to delete at any
 //! time.
 
-use std::{env, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
-use crate::{error::Result, go::Program};
+use crate::{
+    error::{Result, file},
+    go::Program,
+};
 
 const KUBERNETES: Program<'_> = Program {
     name: "kubernetes",
@@ -29,6 +32,17 @@ const KUBERNETES: Program<'_> = Program {
 pub fn dir() -> PathBuf {
     let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
     env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()).unwrap_or_else(home).join("kitbag")
+}
+
+/// A directory below it that goes when the answer is dropped. For what needs a disk of its own kind: the directory for
+/// temporary files may be a mount that a node hides, or a file system that takes no overlay mounts.
+///
+/// # Errors
+/// When the cache can't be written.
+pub fn scratch(prefix: &str) -> Result<tempfile::TempDir> {
+    let dir = dir();
+    fs::create_dir_all(&dir).map_err(file("make", &dir))?;
+    tempfile::Builder::new().prefix(prefix).tempdir_in(&dir).map_err(file("write in", &dir))
 }
 
 /// The Kubernetes programs in one file, built if they are not in the cache. `say` is told before a build starts.

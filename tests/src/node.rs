@@ -17,11 +17,13 @@ use std::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
+    cache,
     error::{Error, Result, feed, file, run},
     machine,
     member::Member,
     services::programs,
     state::{self, Process, State},
+    workload,
 };
 
 pub use crate::services::{ADDRESS, IMAGES};
@@ -33,6 +35,16 @@ pub struct Options {
     pub kubernetes: PathBuf,
     /// The workload's program: [`crate::workload::build`]. Its images are imported.
     pub shop: PathBuf,
+}
+
+impl Options {
+    /// Both, built if they are missing. `say` is told before a build starts.
+    ///
+    /// # Errors
+    /// When a build fails.
+    pub fn build(say: &mut dyn FnMut(&str)) -> Result<Self> {
+        Ok(Self { kubernetes: cache::kubernetes(say)?, shop: workload::build()? })
+    }
 }
 
 /// A running node. It ends when this is dropped, or when its process ends, in whatever way; unless it was told to stay.

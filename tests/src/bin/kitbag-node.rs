@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use kitbag_tests::{Error, Node, Options, cache, machine, packages, workload};
+use kitbag_tests::{Error, Node, Options, machine, packages, workload};
 
 const USAGE: &str = "\
 usage: kitbag-node up DIR                 start a one-node Kubernetes that stays, with the pod `shop`
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 fn options(say: &mut dyn FnMut(&str)) -> Result<Options, Error> {
     packages::install(&packages::PACKAGES, say)?;
     packages::add_targets(&packages::TARGETS, say)?;
-    Ok(Options { kubernetes: cache::kubernetes(say)?, shop: workload::build()? })
+    Options::build(say)
 }
 
 /// A node with the pod `shop`.

@@ -57,9 +57,7 @@ impl World {
         let mut say = |text: &str| eprintln!("{text}");
         let (clients, kubernetes) = (clients::build(&mut say)?, cache::kubernetes(&mut say)?);
         let programs = programs::build(&mut say)?;
-        // Not below the directory for temporary files: overlay mounts are not to be had on every file system.
-        let dir =
-            tempfile::Builder::new().prefix("clients-").tempdir_in(cache::dir()).expect("the cache can be written");
+        let dir = cache::scratch("clients-")?;
         let stock = Stock::make(&dir.path().join("store"))?;
         let home = dir.path().join("home");
         fs::create_dir(&home).expect("the directory is ours");

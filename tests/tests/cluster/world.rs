@@ -41,10 +41,8 @@ impl World {
         let mut say = |text: &str| eprintln!("{text}");
         let programs = programs::build(&mut say)?;
         let store = programs::store(&programs, true)?;
-        let options = Options { kubernetes: cache::kubernetes(&mut say)?, shop: workload::build()? };
-        // Not below the directory for temporary files, which may be a mount that the node hides.
-        let dir =
-            tempfile::Builder::new().prefix("cluster-").tempdir_in(cache::dir()).expect("the cache can be written");
+        let options = Options::build(&mut say)?;
+        let dir = cache::scratch("cluster-")?;
         let first = Node::start(&dir.path().join("cluster"), &options)?;
         let second = first.join(&options)?;
         first.add_client("kubectl-kitbag", &programs.plugin)?;

@@ -133,7 +133,7 @@ fn a_gigabyte(world: &World) {
         .chain(kitbag.get_args())
         .map(|word| format!("'{}'", word.to_string_lossy()))
         .collect();
-    let dir = tempfile::tempdir_in(kitbag_tests::cache::dir()).unwrap();
+    let dir = kitbag_tests::cache::scratch("gigabyte-").unwrap();
     let sum = dir.path().join("sum");
     let script = format!(
         "set -o pipefail; openssl enc -aes-128-ctr -nosalt -K 00 -iv 00 -in /dev/zero 2>/dev/null | head -c 1073741824 | \

@@ -46,10 +46,9 @@ impl World {
         let mut say = |text: &str| eprintln!("{text}");
         let programs = programs::build(&mut say)?;
         let store = programs::store(&programs, true)?;
-        let (kubernetes, shop) = (cache::kubernetes(&mut say)?, workload::build()?);
-        // Not below the directory for temporary files, which may be a mount that the node hides.
-        let dir = tempfile::Builder::new().prefix("e2e-").tempdir_in(cache::dir()).expect("the cache can be written");
-        let node = Node::start(&dir.path().join("node"), &Options { kubernetes, shop })?;
+        let options = Options::build(&mut say)?;
+        let dir = cache::scratch("e2e-")?;
+        let node = Node::start(&dir.path().join("node"), &options)?;
         let registry = Registry::start_in(&node, &programs.registry, &store, NODE_ADDRESS, &[])?;
         node.add_client("kubectl-kitbag", &programs.plugin)?;
         node.apply(workload::SHOP)?;

@@ -114,9 +114,7 @@ fn check_machine() -> Result {
 
 /// Starts the node with the workload in it.
 fn start() -> Result<Node> {
-    let kubernetes = cache::kubernetes(&mut say)?;
-    let shop = workload::build()?;
-    let node = Node::start(&directory(), &Options { kubernetes, shop })?;
+    let node = Node::start(&directory(), &Options::build(&mut say)?)?;
     node.apply(workload::SHOP)?;
     node.wait_ready("shop")?;
     say(&node.kubectl(&["get", "node,pod", "-o", "wide"])?);

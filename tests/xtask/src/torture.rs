@@ -59,7 +59,7 @@ pub(crate) fn run(time: Duration) -> Result {
 
 /// Tortures the registry for about so long, and prints the report. It fails if any row does.
 pub(crate) fn torture(programs: &Programs, time: Duration) -> Result {
-    let dir = tempfile::Builder::new().prefix("torture-").tempdir_in(cache::dir())?;
+    let dir = cache::scratch("torture-")?;
     let store = dir.path().join("store");
     site::make(&store)?;
     let world = World { programs, dir: dir.path(), store: &store, time };

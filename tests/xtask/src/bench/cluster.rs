@@ -47,8 +47,8 @@ const COST: &str = "
     awk '/^RssAnon/ { print $2 }' /proc/$pid/status";
 
 pub(crate) fn measure(programs: &Programs) -> Result<Vec<Figure>> {
-    let dir = tempfile::Builder::new().prefix("bench-cluster-").tempdir_in(cache::dir())?;
-    let options = Options { kubernetes: cache::kubernetes(&mut say)?, shop: workload::build()? };
+    let dir = cache::scratch("bench-cluster-")?;
+    let options = Options::build(&mut say)?;
     let first = Node::start(&dir.path().join("cluster"), &options)?;
     let second = first.join(&options)?;
     let nodes = [first, second];

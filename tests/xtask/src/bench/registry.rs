@@ -40,7 +40,7 @@ const BLOBS: [(&str, &str, usize); 2] = [("blob1", "blob of 1 MB", 1_000_000), (
 
 pub(super) fn measure(programs: &Programs) -> Result<Vec<Figure>> {
     let registry = programs::registry_as_shipped(programs, &mut say)?;
-    let dir = tempfile::Builder::new().prefix("bench-registry-").tempdir_in(cache::dir())?;
+    let dir = cache::scratch("bench-registry-")?;
     on_core(CORES.1, || measure_in(dir.path(), &registry))
 }
 

@@ -27,12 +27,10 @@ const ROUNDS: usize = 20;
 const TICKS: &str = "i=0; while [ $i -lt 150 ]; do echo tick; i=$((i+1)); sleep 0.02; done";
 
 pub(crate) fn measure(programs: &Programs, store: &Path) -> Result<Vec<Figure>> {
-    let dir = cache::dir().join(format!("bench-node-{}", std::process::id()));
-    let (kubernetes, shop) = (cache::kubernetes(&mut say)?, workload::build()?);
-    let node = Node::start(&dir, &Options { kubernetes, shop })?;
+    let dir = cache::scratch("bench-node-")?;
+    let node = Node::start(&dir.path().join("node"), &Options::build(&mut say)?)?;
     let figures = measure_on(&node, programs, store)?;
     node.stop()?;
-    std::fs::remove_dir_all(&dir)?;
     Ok(figures)
 }
 
