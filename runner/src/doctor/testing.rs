@@ -109,6 +109,7 @@ pub(super) fn pod(node: &str) -> Value {
 /// The same in another state, and not ready.
 pub(super) fn pod_that(node: &str, state: Value) -> Value {
     let pod = with(pod(node), "/status/conditions/0/status", "False".into());
+    let pod = with(pod, "/status/containerStatuses/0/ready", false.into());
     with(pod, "/status/containerStatuses/0/state", state)
 }
 

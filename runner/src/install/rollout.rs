@@ -3,12 +3,15 @@
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Event, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
+mod cause;
 mod tries;
 
+pub use cause::Cause;
+pub(crate) use cause::{after_colon, container};
 pub use tries::Tries;
 
 use super::FIELD_MANAGER;
@@ -49,67 +52,6 @@ pub struct Trouble {
     pub nodes: Vec<String>,
 }
 
-/// What is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Cause {
-    /// The image cannot be had.
-    #[error("the image cannot be pulled: {message}")]
-    Pull {
-        /// What is wrong with it.
-        fault: Fault,
-        /// The node's words.
-        message: String,
-    },
-    /// Something else listens there.
-    #[error("the port is taken: {message}")]
-    Port {
-        /// How often it has been tried.
-        starts: i32,
-        /// The registry's words.
-        message: String,
-    },
-    /// It has no store that it can read.
-    #[error("the registry cannot serve what the image has: {message}")]
-    Store {
-        /// The registry's words.
-        message: String,
-    },
-    /// The image is another one.
-    #[error("the image is no kitbag-registry: {message}")]
-    Foreign {
-        /// The node's words.
-        message: String,
-    },
-    /// It ends by itself.
-    #[error("the registry ends at once: {message}")]
-    Crash {
-        /// How often it has been tried.
-        starts: i32,
-        /// Its last words.
-        message: String,
-    },
-    /// The container cannot be made.
-    #[error("the container cannot be made ({reason}): {message}")]
-    Container {
-        /// `CreateContainerConfigError` or alike.
-        reason: String,
-        /// The node's words.
-        message: String,
-    },
-    /// No place for the pod.
-    #[error("no place for the pod: {message}")]
-    Unschedulable {
-        /// The scheduler's words.
-        message: String,
-    },
-    /// The cluster does not take the pod.
-    #[error("the cluster refuses the pod: {message}")]
-    Refused {
-        /// The server's words.
-        message: String,
-    },
-}
-
 /// Looks at the DaemonSet, its pods and what has been said of it.
 #[must_use]
 pub fn observe(set: &DaemonSet, pods: &[Pod], events: &[Event]) -> State {
@@ -129,8 +71,10 @@ pub fn observe(set: &DaemonSet, pods: &[Pod], events: &[Event]) -> State {
         format!("{available} of {nodes} nodes answer")
     };
     let mut troubles: Vec<Trouble> = Vec::new();
-    let of_pods =
-        pods.iter().filter(|pod| is_of(set, pod)).filter_map(|pod| Some((trouble(pod)?, node(pod).map(str::to_owned))));
+    let of_pods = pods
+        .iter()
+        .filter(|pod| is_of(set, pod))
+        .filter_map(|pod| Some((Cause::of(pod)?, node(pod).map(str::to_owned))));
     for (cause, node) in of_pods.chain(refusal(set, events).map(|cause| (cause, None))) {
         match troubles.iter_mut().find(|known| known.cause.is_like(&cause)) {
             Some(known) => known.nodes.extend(node),
@@ -175,70 +119,6 @@ pub(crate) fn chosen(pod: &PodSpec) -> Chosen<'_> {
     }
 }
 
-fn trouble(pod: &Pod) -> Option<Cause> {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return None;
-    }
-    let status = pod.status.as_ref()?;
-    if let Some(container) = status.container_statuses.iter().flatten().next() {
-        return of_container(container);
-    }
-    let conditions = status.conditions.iter().flatten();
-    let unschedulable = conditions
-        .filter(|it| it.type_ == "PodScheduled" && it.status == "False")
-        .find(|it| it.reason.as_deref() == Some("Unschedulable"))?;
-    Some(Cause::Unschedulable { message: unschedulable.message.clone().unwrap_or_default() })
-}
-
-fn of_container(status: &ContainerStatus) -> Option<Cause> {
-    if status.ready {
-        return None;
-    }
-    let starts = status.restart_count;
-    let state = status.state.as_ref()?;
-    if let Some(waiting) = &state.waiting {
-        let reason = waiting.reason.as_deref().unwrap_or_default();
-        let message = waiting.message.as_deref().unwrap_or_default();
-        match reason {
-            "ErrImagePull"
-            | "ImagePullBackOff"
-            | "ErrImageNeverPull"
-            | "InvalidImageName"
-            | "ImageInspectError"
-            | "RegistryUnavailable" => {
-                return Some(Cause::Pull { fault: Fault::new(reason, message), message: message.to_owned() });
-            }
-            "CreateContainerError" | "RunContainerError" | "StartError" if is_foreign(message) => {
-                return Some(Cause::Foreign { message: message.to_owned() });
-            }
-            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                return Some(Cause::Container { reason: reason.to_owned(), message: message.to_owned() });
-            }
-            _ => {}
-        }
-    }
-    let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
-    let ended = state.terminated.as_ref().or(last)?;
-    let message = ended.message.as_deref().unwrap_or_default().trim();
-    let last_line = message.lines().next_back().unwrap_or_default().to_owned();
-    if message.contains("cannot listen on") && message.contains("in use") {
-        return Some(Cause::Port { starts, message: last_line });
-    }
-    if is_foreign(message) {
-        return Some(Cause::Foreign { message: last_line });
-    }
-    if last_line.starts_with("error: ") && last_line.contains("store") {
-        return Some(Cause::Store { message: last_line });
-    }
-    let message = if last_line.is_empty() { format!("exit code {}", ended.exit_code) } else { last_line };
-    Some(Cause::Crash { starts, message })
-}
-
-/// Is it that the image does not have the registry's program?
-fn is_foreign(message: &str) -> bool {
-    message.contains("/kitbag-registry") && (message.contains("no such file") || message.contains("not found"))
-}
-
 /// What the controller could not make, since we have last changed what it should make.
 fn refusal(set: &DaemonSet, events: &[Event]) -> Option<Cause> {
     let ours = set.metadata.managed_fields.iter().flatten();
@@ -277,7 +157,7 @@ impl Trouble {
             Cause::Pull { fault, .. } => fault.is_final(),
             Cause::Port { starts, .. } | Cause::Crash { starts, .. } => *starts >= STARTS,
             Cause::Store { .. } | Cause::Foreign { .. } => true,
-            Cause::Container { .. } | Cause::Unschedulable { .. } | Cause::Refused { .. } => false,
+            Cause::Memory | Cause::Container { .. } | Cause::Unschedulable { .. } | Cause::Refused { .. } => false,
         }
     }
 
@@ -296,6 +176,10 @@ impl Trouble {
                     .to_owned()
             }
             Cause::Crash { .. } => "`kubectl logs --previous` of the pod has all that it said".to_owned(),
+            Cause::Memory => {
+                "the DaemonSet's limit is what a registry takes many times over: `kubectl describe pod` has what the node says"
+                    .to_owned()
+            }
             Cause::Container { .. } => "`kubectl describe pod` has what the node says".to_owned(),
             Cause::Unschedulable { .. } => "`kubectl describe node` says what is left of it: the registry asks for 5m of CPU and 16 MiB".to_owned(),
             Cause::Refused { message } if message.contains("PodSecurity") => {
@@ -324,17 +208,6 @@ fn of_pull(fault: Fault) -> String {
         }
     }
     .to_owned()
-}
-
-impl Cause {
-    /// The same thing on another node, which words it in its own way.
-    fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Pull { fault, .. }, Self::Pull { fault: other, .. }) => fault == other,
-            (Self::Crash { message, .. }, Self::Crash { message: other, .. }) => message == other,
-            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
-        }
-    }
 }
 
 impl fmt::Display for Trouble {

@@ -115,11 +115,11 @@ fn a_registry_that_crashes_is_told_by_its_last_words() {
                              ss -ltnp 'sport = :5050'
                              # or, to take another port:
                              kubectl kitbag install --port 5051
-    FAILURE  registry      on node `c`: the registry cannot read its store, which is of another format: the index has artifact type `application/x.v2`, not `application/x.v1`
+    FAILURE  registry      on node `c`: the registry cannot serve the store of its image: the index has artifact type `application/x.v2`, not `application/x.v1`
                              # program and store have to be of the same release, as they are in the image of one:
                              # the image is one that kitbag-builder image --server has made:
                              kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…
-    FAILURE  registry      on node `c`: the registry cannot read its store, which is of another format: the store at `/store` has layout version `2.0.0`; this program knows `1.0.0`
+    FAILURE  registry      on node `c`: the registry cannot serve the store of its image: the store at `/store` has layout version `2.0.0`; this program knows `1.0.0`
                              # program and store have to be of the same release, as they are in the image of one:
                              # the image is one that kitbag-builder image --server has made:
                              kubectl kitbag install --image REGISTRY/kitbag-registry@sha256:…

@@ -135,7 +135,7 @@ fn what_is_wrong_is_told_by_node() {
     0 of 5 nodes answer
       `node1`, `node2`: the image cannot be pulled: rpc error: code = NotFound desc = failed to pull: registry.example/x: not found [final]
       hint: is --image right, and the image there?
-      `node3`: the port is taken: error: cannot listen on `127.0.0.1:5050`: it is in use; stop what listens there, or choose another with `--listen` [may pass]
+      `node3`: the port is taken: cannot listen on `127.0.0.1:5050`: it is in use; stop what listens there, or choose another with `--listen` [may pass]
       hint: choose another port with --port
       `node4`: the container cannot be made (CreateContainerConfigError): container has runAsNonRoot and image will run as root [may pass]
       hint: `kubectl describe pod` has what the node says
@@ -147,11 +147,11 @@ fn what_is_wrong_is_told_by_node() {
     ];
     insta::assert_snapshot!(told(&observe(&set(2, 3, 3, 0), &pods, &[])), @r"
     0 of 3 nodes answer
-      `node1`: the port is taken: error: cannot listen on `127.0.0.1:5050`: it is in use; stop what listens there, or choose another with `--listen` [final]
+      `node1`: the port is taken: cannot listen on `127.0.0.1:5050`: it is in use; stop what listens there, or choose another with `--listen` [final]
       hint: choose another port with --port
-      `node2`: the registry ends at once: exit code 1 [final]
+      `node2`: the registry ends at once, exit code 1 [final]
       hint: `kubectl logs --previous` of the pod has all that it said
-      `node3`: the registry cannot serve what the image has: error: the store in `/usr/share/kitbag/store` has a format that is too new [final]
+      `node3`: the registry cannot serve what the image has: the store in `/usr/share/kitbag/store` has a format that is too new [final]
       hint: make the image anew with the `kitbag-registry` that belongs to the store's `kitbag-builder`: `kitbag-builder image --server --to REGISTRY/kitbag-registry:TAG`
     ");
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use super::{Cause, is_of, trouble};
+use super::{Cause, is_of};
 use crate::wait::Fault;
 
 /// Pulls that have to fail on every node until it is clear that they all do: with the kubelet's pauses between them, that
@@ -50,7 +50,7 @@ impl Tries {
 
 impl Failed {
     fn then(self, pod: &Pod) -> Self {
-        match trouble(pod) {
+        match Cause::of(pod) {
             Some(Cause::Pull { fault: Fault::Unreachable | Fault::NoName, .. }) if is_told(pod) => {
                 Self { pulls: self.pulls + u32::from(!self.is_new), is_new: true }
             }
