@@ -52,6 +52,9 @@ pub(crate) enum Task {
         /// The store
         #[arg(long, env = "KITBAG_STORE", value_name = "DIR")]
         store: PathBuf,
+        /// Of this generation, which the store has too
+        #[arg(long, value_name = "ID")]
+        generation: Option<String>,
     },
 }
 
@@ -60,7 +63,8 @@ Exit codes:
   0  it ended as it was told to (the log says whether connections were cut off); `ready`: it is
   1  it could not start, or not go on; `ready`: it is not, or does not answer within 2 s;
      `catalog`: the store cannot be read
-  2  wrong arguments or settings";
+  2  wrong arguments or settings
+  3  `catalog`: the store has no such generation";
 
 macro_rules! settings {
     () => {

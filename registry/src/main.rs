@@ -38,7 +38,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Task::Ready { admin, config, live } => ready::ready(&admin, config.as_deref(), live),
-        Task::Catalog { store } => catalog::catalog(&store),
+        Task::Catalog { store, generation } => catalog::catalog(&store, generation.as_deref()),
     }
 }
 

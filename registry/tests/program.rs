@@ -320,6 +320,16 @@ fn it_prints_the_catalog_of_what_it_serves() {
     assert_eq!(*published.id(), ids.new);
     assert_eq!(printed, Published::of(&store.generations()[0]).to_json() + "\n");
 
+    let of = |id: &str| asked(program().arg("--store").arg(dir.path()).args(["--generation", id]));
+    let before = of(ids.old.as_str());
+    assert_eq!(before.status.code(), Some(0));
+    assert_eq!(String::from_utf8(before.stdout).unwrap(), Published::of(&store.generations()[1]).to_json() + "\n");
+    let none = of("000000000000");
+    assert_eq!((none.status.code(), none.stdout.len()), (Some(3), 0));
+    let complaint = String::from_utf8(none.stderr).unwrap().replace(dir.path().to_str().unwrap(), "STORE");
+    let there = format!("{}, {}", ids.new, ids.old);
+    assert_eq!(complaint, format!("error: the store at `STORE` has no generation `000000000000`; it has {there}\n"));
+
     // What a node has of the store is enough for the whole catalog.
     let part = tempfile::tempdir().unwrap();
     for (path, content) in part::files(&store, 1, Some(Arch::Arm64)).unwrap() {

@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod choice;
 pub mod diff;
+pub mod done;
 pub mod error;
 pub mod find;
 pub mod objects;
@@ -19,6 +20,7 @@ pub mod watch;
 
 pub use apply::Outcome;
 pub use choice::{Choice, Wanted};
+pub use done::Done;
 pub use error::InstallError;
 pub use objects::{Object, Objects, Settings};
 

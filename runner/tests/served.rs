@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use apiserver::{Answer, Asked, Wire, place, refusal, talk};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use kitbag_runner::install::served::{Catalog, ServedError, catalog, permissions};
-use kitbag_runner::install::{InstallError, Objects, Settings};
+use kitbag_runner::install::served::{Catalog, ServedError, catalog, generation, permissions};
+use kitbag_runner::install::{Done, InstallError, Objects, Settings};
 use kitbag_runner::{Error, Kind};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -43,9 +43,20 @@ async fn asked_of(
     set: DaemonSet,
     answer: impl Fn() -> Answer + Send + Sync + 'static,
 ) -> Result<Catalog, ServedError> {
+    let client = talking(pods, set, &["/usr/bin/kitbag-registry", "catalog"], answer).await;
+    catalog(&client, &registry(), Instant::now() + Duration::from_secs(20)).await
+}
+
+/// A cluster with these pods and this DaemonSet, where an exec is to be of this command.
+async fn talking(
+    pods: Vec<Value>,
+    set: DaemonSet,
+    command: &'static [&str],
+    answer: impl Fn() -> Answer + Send + Sync + 'static,
+) -> kube::Client {
     let place = place(move |asked: &Asked| match asked.subresource.as_str() {
         "exec" => {
-            assert_eq!(asked.all("command"), ["/usr/bin/kitbag-registry", "catalog"]);
+            assert_eq!(asked.all("command"), command);
             assert_eq!(asked.all("container"), ["registry"]);
             answer()
         }
@@ -60,7 +71,7 @@ async fn asked_of(
         }
     })
     .await;
-    catalog(&place.client, &registry(), Instant::now() + Duration::from_secs(20)).await
+    place.client
 }
 
 fn said(channel: u8, text: &'static str, code: i32) -> impl Fn() -> Answer {
@@ -81,7 +92,7 @@ async fn what_does_not_say_what_it_serves_says_why_and_what_else_there_is() {
         asked(|| refusal(403, "pods \"shop\" is forbidden")).await.unwrap_err(),
     ];
     let told = faults.map(|fault| {
-        let error = Error::from(InstallError::Served { fault, done: Vec::new() });
+        let error = Error::from(InstallError::Served { fault, done: Done::default() });
         (format!("{error} [{}]", error.kind().exit_code()), error.hint().unwrap())
     });
     assert!(told.iter().all(|(_, hint)| hint.contains("--catalog FILE") && hint.contains("discovery was not changed")));
@@ -107,6 +118,16 @@ async fn after_a_step_back_the_pods_of_then_are_asked() {
     assert!(matches!(fault, ServedError::Catalog { .. }), "{fault}");
 }
 
+/// One says it for all: they run the same image.
+#[tokio::test]
+async fn a_generation_that_one_does_not_serve_is_asked_of_no_other() {
+    let pods = vec![pod("shop", "2", "x", "True"), pod("gone", "2", "x", "True")];
+    let command = &["/usr/bin/kitbag-registry", "catalog", "--generation=a"];
+    let client = talking(pods, registry(), command, said(2, "error: it has no generation `a`", 3)).await;
+    let fault = generation(&client, &registry(), "a", Instant::now() + Duration::from_secs(20)).await.unwrap_err();
+    assert_eq!(fault.to_string(), "pod `shop` does not serve it: error: it has no generation `a`");
+}
+
 #[tokio::test]
 async fn another_node_is_asked_where_one_is_out_of_reach() {
     let pods = vec![pod("gone", "2", "x", "True"), pod("shop", "2", "x", "True")];
@@ -125,7 +146,7 @@ async fn what_somebody_else_has_installed_meanwhile_is_not_asked() {
 #[tokio::test]
 async fn a_proxy_that_takes_the_upgrade_away_is_named() {
     let fault = asked(|| Answer::Json(200, json!({}))).await.unwrap_err();
-    let error = Error::from(InstallError::Served { fault, done: Vec::new() });
+    let error = Error::from(InstallError::Served { fault, done: Done::default() });
     assert!(error.to_string().contains("takes away the headers `Connection` and `Upgrade`"), "{error}");
     assert!(error.hint().unwrap().contains("$NO_PROXY"));
     assert_eq!(error.kind().exit_code(), 69);
@@ -163,5 +184,5 @@ async fn an_api_server_that_is_away_is_asked_again() {
 #[test]
 fn who_may_not_ask_lacks_a_permission() {
     let fault = ServedError::Refused { pod: "registry-x".to_owned(), code: 403, message: "no".to_owned() };
-    assert_eq!(Error::from(InstallError::Served { fault, done: Vec::new() }).kind(), Kind::Forbidden);
+    assert_eq!(Error::from(InstallError::Served { fault, done: Done::default() }).kind(), Kind::Forbidden);
 }

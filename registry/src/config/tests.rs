@@ -277,6 +277,7 @@ fn the_help_says_all() {
       1  it could not start, or not go on; `ready`: it is not, or does not answer within 2 s;
          `catalog`: the store cannot be read
       2  wrong arguments or settings
+      3  `catalog`: the store has no such generation
     ");
     insta::assert_snapshot!(help(Some("ready")).render_help(), @r"
     Ask the running instance whether it is ready: exit code 0 if it is, 1 if not

@@ -1,5 +1,6 @@
 //! `kubectl kitbag install`: the registries first, and when they answer, what tells of them.
 
+mod back;
 mod look;
 
 use std::path::Path;
@@ -16,10 +17,10 @@ use crate::cluster::{self, Cluster};
 use crate::error::{Error, root_cause};
 use crate::image::Registry;
 use crate::install::choice::choose;
-use crate::install::objects::Object;
+use crate::install::objects::{Object, generation_of};
 use crate::install::permissions::Permission;
 use crate::install::served::{self, Catalog, ServedError};
-use crate::install::{Choice, IMAGE, InstallError, Objects, Outcome, Settings, Wanted, apply, permissions, wait};
+use crate::install::{Choice, Done, IMAGE, InstallError, Objects, Outcome, Settings, Wanted, apply, permissions, wait};
 use crate::progress::Progress;
 use crate::refusal::is_passing;
 
@@ -56,7 +57,8 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
         (None, Some(before)) => objects.publish_as(before),
         (None, None) => {}
     }
-    let all: Vec<(Object, Option<Value>)> = objects.all().zip(found.in_order()).collect();
+    found.discovery().into_iter().for_each(|before| objects.remember(before));
+    let mut all: Vec<(Object, Option<Value>)> = objects.all().zip(found.in_order()).collect();
     for (object, before) in &all {
         look::check_manager(object, before.as_ref())?;
     }
@@ -73,7 +75,17 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
         return preview(&client, all, named.is_some()).await;
     }
 
-    let mut done = Vec::new();
+    let may_ask = named.is_none()
+        || permissions::missing(&client, served::permissions(&namespace, version.as_ref())).await.is_empty();
+    let mut done = Done::default();
+    if let (Some(installed), Some((_, Some(published))), true) = (&installed, all.last_mut(), may_ask) {
+        let generation = named.as_ref().map(|named| named.published.id().as_str());
+        let generation = generation.or_else(|| generation_of(published, &choice.image)).map(str::to_owned);
+        if let Some(generation) = generation {
+            *published = back::step(&client, &objects, published, installed, &generation, &mut done).await?;
+            progress.done("compared with what the registries of before serve");
+        }
+    }
     let (first, then) = all.split_at(objects.first().len());
     let applied = put(&client, first, deadline, &mut done).await?;
     let registry = applied.into_iter().last().and_then(|set| serde_json::from_value(set).ok());
@@ -85,8 +97,6 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
     if nodes == 0 && named.is_none() {
         return Err(InstallError::NoNodes { done }.into());
     }
-    let may_ask = named.is_none()
-        || permissions::missing(&client, served::permissions(&namespace, version.as_ref())).await.is_empty();
     let named = arguments.catalog.as_deref().zip(named);
     let catalog = agreed(&client, &registry, named, may_ask, &done, &progress).await?;
     let generation = catalog.published.id().to_string();
@@ -95,7 +105,7 @@ pub(crate) async fn run(arguments: &Install) -> Result<u8, Error> {
     put(&client, &then, Instant::now() + ASKING, &mut done).await?;
     let nodes = if nodes == 1 { "1 node has".to_owned() } else { format!("{nodes} nodes have") };
     let last = format!("{nodes} a registry at `{}`, of generation {generation}\n", Registry::on_loopback(choice.port));
-    super::print(done.iter().map(|line| format!("{line}\n")).collect::<String>() + &last)
+    super::print(done.lines() + &last)
 }
 
 fn wanted(arguments: &Install) -> Wanted<'_> {
@@ -135,16 +145,16 @@ async fn agreed(
     registry: &DaemonSet,
     named: Option<(&Path, Catalog)>,
     may_ask: bool,
-    done: &[String],
+    done: &Done,
     progress: &Progress,
 ) -> Result<Catalog, InstallError> {
-    let overtaken = || InstallError::Overtaken { done: done.to_vec() };
+    let overtaken = || InstallError::Overtaken { done: done.clone() };
     let Some((path, named)) = named else {
         let catalog = served::catalog(client, registry, Instant::now() + ASKING).await;
         progress.done("catalog read");
         return catalog.map_err(|fault| match fault {
             ServedError::Overtaken => overtaken(),
-            fault => InstallError::Served { fault, done: done.to_vec() },
+            fault => InstallError::Served { fault, done: done.clone() },
         });
     };
     if !may_ask {
@@ -155,7 +165,7 @@ async fn agreed(
             path: path.to_owned(),
             named: named.published.id().to_string(),
             served: served.published.id().to_string(),
-            done: done.to_vec(),
+            done: done.clone(),
         }),
         Ok(_) | Err(ServedError::Nobody) => Ok(named),
         Err(ServedError::Overtaken) => Err(overtaken()),
@@ -172,7 +182,7 @@ async fn preview(client: &Client, all: Vec<(Object, Option<Value>)>, is_publishe
         match apply::preview(client, &object, before).await {
             Ok(Some(diff)) => text.push_str(&diff),
             Ok(None) => text.push_str(&format!("{object}: unchanged\n")),
-            Err(error) => return Err(failed(&object, &error, &[])),
+            Err(error) => return Err(failed(&object, &error, &Done::default())),
         }
     }
     if !is_published {
@@ -185,24 +195,19 @@ async fn preview(client: &Client, all: Vec<(Object, Option<Value>)>, is_publishe
 const UNKNOWN: &str =
     "not shown: the ConfigMap's `generation` and `catalog.json`, which the image says itself once it runs\n";
 
-/// Applies them, and returns as what the server has them then. A server that is busy or starts is given some time.
+/// Applies them, and returns as what the server has them then. A server that is busy or starts is given some time, but not
+/// beyond `deadline`.
 async fn put(
     client: &Client,
     objects: &[(Object, Option<Value>)],
     deadline: Instant,
-    done: &mut Vec<String>,
+    done: &mut Done,
 ) -> Result<Vec<Value>, Error> {
     let mut applied = Vec::new();
-    let deadline = deadline.min(Instant::now() + ASKING);
     for (object, before) in objects {
-        let (outcome, after) = loop {
-            match apply::apply(client, object, before.clone()).await {
-                Err(error) if is_passing(&error) && Instant::now() < deadline => sleep(PAUSE).await,
-                outcome => break outcome.map_err(|error| failed(object, &error, done))?,
-            }
-        };
+        let (outcome, after) = put_one(client, object, before.as_ref(), deadline, done).await?;
         applied.push(after);
-        done.push(match outcome {
+        done.add(match outcome {
             Outcome::Created => format!("{object}: created"),
             Outcome::Changed => format!("{object}: changed"),
             Outcome::Unchanged => format!("{object}: unchanged"),
@@ -211,20 +216,36 @@ async fn put(
     Ok(applied)
 }
 
+async fn put_one(
+    client: &Client,
+    object: &Object,
+    before: Option<&Value>,
+    deadline: Instant,
+    done: &Done,
+) -> Result<(Outcome, Value), Error> {
+    let deadline = deadline.min(Instant::now() + ASKING);
+    loop {
+        match apply::apply(client, object, before.cloned()).await {
+            Err(error) if is_passing(&error) && Instant::now() < deadline => sleep(PAUSE).await,
+            outcome => return outcome.map_err(|error| failed(object, &error, done)),
+        }
+    }
+}
+
 /// Why something could not be done with an object.
-pub(super) fn failed(object: &Object, error: &kube::Error, done: &[String]) -> Error {
+pub(super) fn failed(object: &Object, error: &kube::Error, done: &Done) -> Error {
     refused(object.to_string(), error, done)
 }
 
 /// Why something could not be found out.
 fn unanswered(what: &str, error: &kube::Error) -> Error {
-    refused(what.to_owned(), error, &[])
+    refused(what.to_owned(), error, &Done::default())
 }
 
-fn refused(object: String, error: &kube::Error, done: &[String]) -> Error {
+fn refused(object: String, error: &kube::Error, done: &Done) -> Error {
     match error {
         kube::Error::Api(status) => {
-            let (code, message, done) = (status.code, status.message.clone(), done.to_vec());
+            let (code, message, done) = (status.code, status.message.clone(), done.clone());
             InstallError::Refused { object, code, message, done }.into()
         }
         error => Error::Unreachable(root_cause(error)),

@@ -9,7 +9,7 @@ use crate::cluster::{self, Cluster};
 use crate::error::{Error, root_cause};
 use crate::install::objects::Object;
 use crate::install::remove::{self, Fate};
-use crate::install::{InstallError, NAMESPACE, Objects, Settings, apply, permissions};
+use crate::install::{Done, InstallError, NAMESPACE, Objects, Settings, apply, permissions};
 use crate::progress::Progress;
 
 /// Runs the command.
@@ -29,7 +29,7 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
     }
     let mut plan: Vec<(Object, Fate, Option<Value>)> = Vec::new();
     for object in objects {
-        let found = apply::get(&client, &object).await.map_err(|error| failed(&object, &error, &[]))?;
+        let found = apply::get(&client, &object).await.map_err(|error| failed(&object, &error, &Done::default()))?;
         let fate = match remove::fate(found.as_ref()) {
             Fate::Goes(_) if object.namespace.is_none() => match remove::others(&client, &namespace).await {
                 Some(others) => Fate::Stays(others),
@@ -43,15 +43,15 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
         return super::print("there is nothing to remove\n");
     }
 
-    let (mut done, mut deleted) = (Vec::new(), Vec::new());
+    let (mut done, mut deleted) = (Done::default(), Vec::new());
     for (object, fate, found) in &plan {
         match fate {
             Fate::Absent => {}
-            Fate::Goes(_) if arguments.dry_run => done.push(format!("{object}: would be removed")),
+            Fate::Goes(_) if arguments.dry_run => done.add(format!("{object}: would be removed")),
             Fate::Goes(uid) => {
                 remove::delete(&client, object, uid).await.map_err(|error| kept(object, &error, &done))?;
                 deleted.push((object.clone(), uid.clone()));
-                done.push(format!("{object}: removed"));
+                done.add(format!("{object}: removed"));
             }
             Fate::Stays(why) => {
                 let is_namespace = object.namespace.is_none() && !arguments.dry_run;
@@ -63,21 +63,21 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
                     None => false,
                 };
                 let labels = if changed { "; what install had set on it was taken back" } else { "" };
-                done.push(format!("{object}: left there, because {why}{labels}"));
+                done.add(format!("{object}: left there, because {why}{labels}"));
             }
         }
     }
     progress.done("deleted");
     remove::until_gone(&client, &deleted, arguments.timeout).await?;
-    super::print(done.iter().map(|line| format!("{line}\n")).collect::<String>())
+    super::print(done.lines())
 }
 
 /// Why something could not be removed.
-fn kept(object: &Object, error: &kube::Error, done: &[String]) -> Error {
+fn kept(object: &Object, error: &kube::Error, done: &Done) -> Error {
     match error {
         kube::Error::Api(status) => {
             let (object, code, message) = (object.to_string(), status.code, status.message.clone());
-            InstallError::Kept { object, code, message, done: done.to_vec() }.into()
+            InstallError::Kept { object, code, message, done: done.clone() }.into()
         }
         error => Error::Unreachable(root_cause(error)),
     }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use kitbag_toolsets::published::PublishedError;
 
-use super::Object;
 use super::objects::REGISTRY;
 use super::permissions::{self, Permission};
 use super::rollout::Trouble;
 use super::served::ServedError;
+use super::{Done, Object};
 use crate::error::Kind;
 use crate::kubernetes::{POD_SECURITY, TOO_OLD};
 use crate::refusal::is_passing_code;
@@ -102,7 +102,7 @@ pub enum InstallError {
         namespace: String,
     },
     /// The API server does not take an object.
-    #[error("the cluster refuses {object}: {message}{}", so_far(.done))]
+    #[error("the cluster refuses {object}: {message}{done}")]
     Refused {
         /// The object.
         object: String,
@@ -111,10 +111,10 @@ pub enum InstallError {
         /// The server's words.
         message: String,
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// The API server does not let go of an object.
-    #[error("the cluster refuses to remove {object}: {message}{}", so_far(.done))]
+    #[error("the cluster refuses to remove {object}: {message}{done}")]
     Kept {
         /// The object.
         object: String,
@@ -123,36 +123,36 @@ pub enum InstallError {
         /// The server's words.
         message: String,
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// Another image, address or Secret than what was applied is to run there.
-    #[error("somebody else has changed DaemonSet `{REGISTRY}` meanwhile{}", so_far(.done))]
+    #[error("somebody else has changed DaemonSet `{REGISTRY}` meanwhile{done}")]
     Overtaken {
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// What was applied is not there.
-    #[error("somebody else has deleted DaemonSet `{REGISTRY}` meanwhile{}", so_far(.done))]
+    #[error("somebody else has deleted DaemonSet `{REGISTRY}` meanwhile{done}")]
     Gone {
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// There is none that could say what the image serves.
-    #[error("no node is to have a registry: the DaemonSet wants none of this cluster's{}", so_far(.done))]
+    #[error("no node is to have a registry: the DaemonSet wants none of this cluster's{done}")]
     NoNodes {
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// The registry cannot start somewhere, and waiting does not help.
-    #[error("the registry does not start:{}{}", each(.troubles), so_far(.done))]
+    #[error("the registry does not start:{}{done}", each(.troubles))]
     Rollout {
         /// What is wrong, and where.
         troubles: Vec<Trouble>,
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// The registries did not all answer in time.
-    #[error("after {seconds} s {state}{}{}", each(.troubles), so_far(.done))]
+    #[error("after {seconds} s {state}{}{done}", each(.troubles))]
     Timeout {
         /// The limit.
         seconds: u64,
@@ -161,19 +161,19 @@ pub enum InstallError {
         /// What is wrong, and where.
         troubles: Vec<Trouble>,
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// No registry says what it serves.
-    #[error("the registries run, and what they serve cannot be found out: {fault}{}", so_far(.done))]
+    #[error("the registries run, and what they serve cannot be found out: {fault}{done}")]
     Served {
         /// Why.
         #[source]
         fault: ServedError,
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// The registries serve something else than the catalog that was named.
-    #[error("`{path}` is the catalog of generation {named}, and the registries serve {served}{}", so_far(.done), path = path.display())]
+    #[error("`{path}` is the catalog of generation {named}, and the registries serve {served}{done}", path = path.display())]
     Differs {
         /// The catalog's file.
         path: PathBuf,
@@ -182,7 +182,7 @@ pub enum InstallError {
         /// That of the image.
         served: String,
         /// What has been done before.
-        done: Vec<String>,
+        done: Done,
     },
     /// What was deleted is still there.
     #[error("after {seconds} s these are being deleted still:{}", list(.objects))]
@@ -257,31 +257,38 @@ impl InstallError {
             Self::PodSecurity { namespace, .. } => Some(format!(
                 "nothing was touched; whose it is may let them in: `kubectl label namespace {namespace} {POD_SECURITY}=privileged --overwrite`; or name another with --namespace"
             )),
-            Self::Served { fault: ServedError::Catalog { fault: PublishedError::Version { .. } | PublishedError::Composition { .. }, .. }, .. } => {
-                Some(format!("the image and this program have to be of the same version\n{AFTERWARDS}"))
+            Self::Served { fault: ServedError::Catalog { fault, .. }, done } if is_of_another_version(fault) => {
+                Some(format!("the image and this program have to be of the same version\n{}", done.afterwards()))
             }
-            Self::Served { fault: ServedError::NoUpgrade { .. }, .. } => Some(format!(
-                "the proxy has to pass WebSockets on, or is gone around with $NO_PROXY; `kubectl kitbag doctor` checks it\n{WITHOUT_EXEC}\n{AFTERWARDS}"
+            Self::Served { fault: ServedError::NoUpgrade { .. }, done } => Some(format!(
+                "the proxy has to pass WebSockets on, or is gone around with $NO_PROXY; `kubectl kitbag doctor` checks it\n{WITHOUT_EXEC}\n{}",
+                done.afterwards()
             )),
-            Self::Served { .. } => Some(format!("{WITHOUT_EXEC}\n{AFTERWARDS}")),
-            Self::Differs { .. } => Some(format!("without --catalog it is read from the image\n{AFTERWARDS}")),
+            Self::Served { done, .. } => Some(format!("{WITHOUT_EXEC}\n{}", done.afterwards())),
+            Self::Differs { done, .. } => {
+                Some(format!("without --catalog it is read from the image\n{}", done.afterwards()))
+            }
             Self::Elsewhere { namespace } => Some(format!(
                 "nothing was touched; two would want the same port: name --namespace {namespace}, or remove that one first: `kubectl kitbag uninstall --namespace {namespace}`"
             )),
             Self::Refused { done, .. } if done.is_empty() => Some("nothing was touched".to_owned()),
-            Self::Rollout { troubles, .. } | Self::Timeout { troubles, .. } if !troubles.is_empty() => {
-                Some(format!("{}\n{AFTERWARDS}", troubles.iter().map(Trouble::hint).collect::<Vec<_>>().join("\n")))
+            Self::Rollout { troubles, done } | Self::Timeout { troubles, done, .. } if !troubles.is_empty() => {
+                let hints: Vec<String> = troubles.iter().map(Trouble::hint).collect();
+                Some(format!("{}\n{}", hints.join("\n"), done.afterwards()))
             }
             Self::Kept { done, .. } if done.is_empty() => Some("nothing was touched".to_owned()),
             Self::Kept { .. } => Some("the same command again goes on from there".to_owned()),
-            Self::Overtaken { .. } => Some(
-                "it is theirs to finish, or the same command again changes it back: agree on one; discovery was not changed"
-                    .to_owned(),
-            ),
-            Self::NoNodes { .. } => Some(format!(
-                "`kubectl get nodes --selector kubernetes.io/os=linux` says which there are; --catalog FILE installs without them\n{AFTERWARDS}"
+            Self::Overtaken { done } => Some(format!(
+                "it is theirs to finish, or the same command again changes it back: agree on one; {}",
+                done.discovery()
             )),
-            Self::Gone { .. } | Self::Refused { .. } | Self::Rollout { .. } | Self::Timeout { .. } => Some(AFTERWARDS.to_owned()),
+            Self::NoNodes { done } => Some(format!(
+                "`kubectl get nodes --selector kubernetes.io/os=linux` says which there are; --catalog FILE installs without them\n{}",
+                done.afterwards()
+            )),
+            Self::Gone { done } | Self::Refused { done, .. } | Self::Rollout { done, .. } | Self::Timeout { done, .. } => {
+                Some(done.afterwards())
+            }
             Self::Remains { objects, .. } => {
                 let commands = objects.iter().map(|it| {
                     let place = it.namespace.iter().map(|namespace| format!(" --namespace {namespace}"));
@@ -292,6 +299,11 @@ impl InstallError {
             }
         }
     }
+}
+
+/// Whether another version of this program would read the catalog.
+const fn is_of_another_version(fault: &PublishedError) -> bool {
+    matches!(fault, PublishedError::Version { .. } | PublishedError::Composition { .. })
 }
 
 /// What an API server's answer comes to. A webhook chooses its own status.
@@ -307,10 +319,6 @@ fn refused(code: u16, message: &str) -> Kind {
     }
 }
 
-/// Where a failed installation leaves people.
-const AFTERWARDS: &str =
-    "the same command again goes on from there, `kubectl kitbag uninstall` takes it back; discovery was not changed";
-
 /// What else there is for who cannot ask the registries.
 const WITHOUT_EXEC: &str = "`pods/exec` is for asking the image what it serves: --catalog FILE says it instead, which `kitbag-builder catalog --store DIR` prints";
 
@@ -322,10 +330,6 @@ fn list<T: fmt::Display>(objects: &[T]) -> String {
     objects.iter().map(|object| format!("\n  {object}")).collect()
 }
 
-fn so_far(done: &[String]) -> String {
-    if done.is_empty() { String::new() } else { format!("\ndone before:{}", list(done)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,7 +338,7 @@ mod tests {
     fn what_passes_is_no_policy() {
         let kind = |code: u16, message: &str| {
             let (object, message) = ("Namespace `kitbag`".to_owned(), message.to_owned());
-            InstallError::Refused { object, code, message, done: Vec::new() }.kind()
+            InstallError::Refused { object, code, message, done: Done::default() }.kind()
         };
         for code in [404, 409, 429, 500, 503, 504] {
             assert_eq!(kind(code, "no"), Kind::Cluster, "{code}");
@@ -350,7 +354,10 @@ mod tests {
     fn a_removal_that_fails_goes_on_later() {
         let kept = |done: &[&str]| {
             let (object, message) = ("DaemonSet `registry` in namespace `kitbag`".to_owned(), "denied".to_owned());
-            let done = done.iter().map(|line| (*line).to_owned()).collect();
+            let done = done.iter().fold(Done::default(), |mut done, line| {
+                done.add((*line).to_owned());
+                done
+            });
             let error = InstallError::Kept { object, code: 403, message, done };
             format!("{error}\nhint: {}", error.hint().unwrap())
         };

@@ -23,6 +23,9 @@ pub const REGISTRY: &str = "registry";
 pub const INSTALLED_IN: &str = "dev.kitbag.namespace";
 /// The one that names their image, with which every node has answered.
 pub const INSTALLED_IMAGE: &str = "dev.kitbag.image";
+/// Those that name the image before that, and the generation that it had.
+const PREVIOUS_IMAGE: &str = "dev.kitbag.previous-image";
+const PREVIOUS_GENERATION: &str = "dev.kitbag.previous-generation";
 /// The container's setting for the address.
 pub const LISTEN: &str = "KITBAG_LISTEN";
 
@@ -123,6 +126,34 @@ impl Objects {
         }
     }
 
+    /// Remembers what was installed before, by what is `published` of it.
+    pub fn remember(&mut self, published: &Value) {
+        let image = annotation(published, INSTALLED_IMAGE);
+        let annotations = self.discovery.annotations_mut();
+        let (image, generation) = if image == annotations.get(INSTALLED_IMAGE).map(String::as_str) {
+            (annotation(published, PREVIOUS_IMAGE), annotation(published, PREVIOUS_GENERATION))
+        } else {
+            (image, published["data"][discovery::GENERATION].as_str())
+        };
+        if let (Some(image), Some(generation)) = (image, generation) {
+            let previous = [(PREVIOUS_IMAGE, image), (PREVIOUS_GENERATION, generation)];
+            annotations.extend(previous.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        }
+    }
+
+    /// What tells of another generation of the registries of before, which stay at their address for a while.
+    #[must_use]
+    pub fn of_before(&self, published: &Value, generation: &str, catalog: &str) -> Object {
+        let mut objects = self.clone();
+        objects.publish(generation, catalog);
+        let annotations = objects.discovery.annotations_mut();
+        for key in [INSTALLED_IMAGE, PREVIOUS_IMAGE, PREVIOUS_GENERATION] {
+            annotations.remove(key);
+            annotations.extend(annotation(published, key).map(|value| (key.to_owned(), value.to_owned())));
+        }
+        object(&objects.discovery)
+    }
+
     fn all_metadata(&mut self) -> [&mut ObjectMeta; 5] {
         [
             &mut self.namespace.metadata,
@@ -154,6 +185,19 @@ impl Objects {
     pub fn all(&self) -> impl DoubleEndedIterator<Item = Object> {
         self.first().into_iter().chain(self.then())
     }
+}
+
+/// The generation that an image had when it was installed, as far as what is `published` remembers it.
+#[must_use]
+pub fn generation_of<'a>(published: &'a Value, image: &str) -> Option<&'a str> {
+    if annotation(published, INSTALLED_IMAGE) == Some(image) {
+        return published["data"][discovery::GENERATION].as_str();
+    }
+    annotation(published, PREVIOUS_GENERATION).filter(|_| annotation(published, PREVIOUS_IMAGE) == Some(image))
+}
+
+fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object["metadata"]["annotations"][key].as_str()
 }
 
 /// What nodes pull from.

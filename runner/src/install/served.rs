@@ -34,6 +34,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const SILENT: &str = "it does not answer";
 /// The exit code of a program that does not know what it was asked for.
 const USAGE: u8 = 2;
+/// That of a registry whose store does not have the generation.
+const NO_SUCH_GENERATION: u8 = 3;
 
 /// A catalog, and what has been read of it.
 #[derive(Clone, Debug)]
@@ -94,6 +96,14 @@ pub enum ServedError {
     Older {
         /// Which.
         pod: String,
+    },
+    /// The image does not have the generation.
+    #[error("pod `{pod}` does not serve it: {said}")]
+    NoSuchGeneration {
+        /// Which.
+        pod: String,
+        /// Its words.
+        said: String,
     },
     /// It has not told.
     #[error("pod `{pod}` does not say (exit code {code}): {said}")]
@@ -180,9 +190,26 @@ pub fn permissions(namespace: &str, version: Option<&Info>) -> Vec<Permission> {
 /// # Errors
 /// [`ServedError`].
 pub async fn catalog(client: &Client, set: &DaemonSet, deadline: Instant) -> Result<Catalog, ServedError> {
+    asked(client, set, None, deadline).await
+}
+
+/// The same of this generation, be it the newest or not.
+///
+/// # Errors
+/// [`ServedError`].
+pub async fn generation(client: &Client, set: &DaemonSet, id: &str, deadline: Instant) -> Result<Catalog, ServedError> {
+    asked(client, set, Some(id), deadline).await
+}
+
+async fn asked(
+    client: &Client,
+    set: &DaemonSet,
+    generation: Option<&str>,
+    deadline: Instant,
+) -> Result<Catalog, ServedError> {
     let mut last = ServedError::Unlisted { code: None, message: SILENT.to_owned() };
     loop {
-        match timeout_at(deadline, ask_each(client, set, deadline)).await {
+        match timeout_at(deadline, ask_each(client, set, generation, deadline)).await {
             Err(_) => return Err(last),
             Ok(Err(fault)) if fault.may_pass() && Instant::now() < deadline => last = fault,
             Ok(result) => return result,
@@ -192,7 +219,12 @@ pub async fn catalog(client: &Client, set: &DaemonSet, deadline: Instant) -> Res
 }
 
 /// One after the other, until one says it: a node may be out of the API server's reach.
-async fn ask_each(client: &Client, set: &DaemonSet, deadline: Instant) -> Result<Catalog, ServedError> {
+async fn ask_each(
+    client: &Client,
+    set: &DaemonSet,
+    generation: Option<&str>,
+    deadline: Instant,
+) -> Result<Catalog, ServedError> {
     let namespace = set.namespace().unwrap_or_default();
     let current = Api::<DaemonSet>::namespaced(client.clone(), &namespace).get(REGISTRY).await;
     let current = current.map_err(|error| ServedError::unlisted(&error))?;
@@ -204,7 +236,7 @@ async fn ask_each(client: &Client, set: &DaemonSet, deadline: Instant) -> Result
     let all = all.map_err(|error| ServedError::unlisted(&error))?.items;
     let mut fault = ServedError::Nobody;
     for name in candidates(&current, &all) {
-        match ask(&pods, &name, deadline).await {
+        match ask(&pods, &name, generation, deadline).await {
             Err(of_one) if of_one.is_of_one_node() => fault = of_one,
             result => return result,
         }
@@ -223,10 +255,11 @@ fn candidates(set: &DaemonSet, pods: &[Pod]) -> Vec<String> {
     ready.into_iter().map(kube::ResourceExt::name_any).collect()
 }
 
-async fn ask(pods: &Api<Pod>, name: &str, deadline: Instant) -> Result<Catalog, ServedError> {
+async fn ask(pods: &Api<Pod>, name: &str, generation: Option<&str>, deadline: Instant) -> Result<Catalog, ServedError> {
     let lost = |reason: &str| ServedError::Lost { pod: name.to_owned(), reason: reason.to_owned() };
     let parameters = AttachParams::default().container(CONTAINER);
-    let process = timeout(HANDSHAKE, pods.exec(name, COMMAND, &parameters)).await;
+    let command = COMMAND.map(str::to_owned).into_iter().chain(generation.map(|id| format!("--generation={id}")));
+    let process = timeout(HANDSHAKE, pods.exec(name, command, &parameters)).await;
     let process = process.map_err(|_| lost(SILENT))?.map_err(|error| ServedError::unasked(name, &error))?;
     let said = timeout_at(deadline, heard(process)).await;
     let (text, complaint, code) = said.map_err(|_| lost(SILENT))?.map_err(|reason| lost(&reason))?;
@@ -234,6 +267,7 @@ async fn ask(pods: &Api<Pod>, name: &str, deadline: Instant) -> Result<Catalog, 
     match code {
         0 => {}
         USAGE => return Err(ServedError::Older { pod }),
+        NO_SUCH_GENERATION => return Err(ServedError::NoSuchGeneration { pod, said: complaint.trim().to_owned() }),
         code => return Err(ServedError::Failed { pod, code, said: complaint.trim().to_owned() }),
     }
     match Published::parse(&text) {

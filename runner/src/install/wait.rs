@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use super::InstallError;
 use super::objects::REGISTRY;
 use super::rollout::{State, Tries, Trouble, chosen, observe, template};
 use super::watch::{Of, snapshots};
+use super::{Done, InstallError};
 use crate::error::{Error, root_cause};
 use crate::refusal::is_passing;
 
@@ -33,7 +33,7 @@ pub async fn until_rolled_out(
     registry: &DaemonSet,
     deadline: Instant,
     timeout: Duration,
-    done: &[String],
+    done: &Done,
     mut say: impl FnMut(&str),
 ) -> Result<i32, Error> {
     let namespace = registry.namespace().unwrap_or_default();
@@ -56,20 +56,20 @@ pub async fn until_rolled_out(
     while let Ok(Some(seen)) = timeout_at(deadline, news.next()).await {
         match seen {
             Seen::Set(Ok(found)) => match found.into_iter().next() {
-                None => return Err(InstallError::Gone { done: done.to_vec() }.into()),
+                None => return Err(InstallError::Gone { done: done.clone() }.into()),
                 Some(found) if template(&found).map(chosen) != template(registry).map(chosen) => {
-                    return Err(InstallError::Overtaken { done: done.to_vec() }.into());
+                    return Err(InstallError::Overtaken { done: done.clone() }.into());
                 }
                 Some(found) => set = Some(found),
             },
             // A server that is started anew is worth waiting for.
             Seen::Set(Err(error)) if is_passing(&error) => {}
             Seen::Set(Err(kube::Error::Api(status))) if status.code == 404 => {
-                return Err(InstallError::Gone { done: done.to_vec() }.into());
+                return Err(InstallError::Gone { done: done.clone() }.into());
             }
             Seen::Set(Err(kube::Error::Api(status))) => {
                 let object = format!("to be asked for DaemonSet `{REGISTRY}`");
-                let (code, message, done) = (status.code, status.message.clone(), done.to_vec());
+                let (code, message, done) = (status.code, status.message.clone(), done.clone());
                 return Err(InstallError::Refused { object, code, message, done }.into());
             }
             Seen::Set(Err(error)) => return Err(Error::Unreachable(root_cause(&error))),
@@ -88,14 +88,14 @@ pub async fn until_rolled_out(
                     }
                 }
                 if tries.are_enough() || troubles.iter().any(Trouble::is_final) {
-                    return Err(InstallError::Rollout { troubles, done: done.to_vec() }.into());
+                    return Err(InstallError::Rollout { troubles, done: done.clone() }.into());
                 }
                 last = (text, troubles);
             }
         }
     }
     let (state, troubles) = last;
-    let (seconds, done) = (timeout.as_secs(), done.to_vec());
+    let (seconds, done) = (timeout.as_secs(), done.clone());
     Err(InstallError::Timeout { seconds, state, troubles, done }.into())
 }
 

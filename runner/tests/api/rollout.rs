@@ -7,7 +7,7 @@ use http::{Request, Response};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use kitbag_runner::Error;
 use kitbag_runner::install::wait::until_rolled_out;
-use kitbag_runner::install::{InstallError, Objects, Settings};
+use kitbag_runner::install::{Done, InstallError, Objects, Settings};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -63,7 +63,8 @@ async fn waited(mut script: Script, seconds: u64) -> (Result<i32, Error>, Vec<St
     });
     let client = Client::new(service, "web");
     let (mut said, timeout) = (Vec::new(), Duration::from_secs(seconds));
-    let done = ["Namespace `kitbag`: created".to_owned()];
+    let mut done = Done::default();
+    done.add("Namespace `kitbag`: created".to_owned());
     let say = |line: &str| said.push(line.to_owned());
     let nodes = until_rolled_out(&client, &registry(), Instant::now() + timeout, timeout, &done, say).await;
     drop(client);

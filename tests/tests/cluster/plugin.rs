@@ -3,7 +3,9 @@
 use std::{
     fs, io,
     net::TcpListener,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -222,9 +224,42 @@ fn another_generation(world: &World) {
 
 fn the_generation_before(world: &World) {
     let id = &world.few.generation;
-    let images = pulled_during(world, id, || drop(install(world, &world.few, &[]).expect_code(0)));
+    let mut said = String::new();
+    let images = pulled_during(world, id, || {
+        what_is_published_is_served_during(world, || said = install(world, &world.few, &[]).expect_code(0).stdout);
+    });
+    assert!(said.starts_with("ConfigMap `kitbag` in namespace `kube-public`: changed to generation "), "{said}");
     assert_eq!(generations(world), *id);
     assert_eq!(images, pulled_during(world, id, || {}));
+    // Nothing is known of an image that has not been installed, but what its catalog says.
+    install(world, &world.all, &[]).expect_code(0);
+    let catalog = catalog(world, &world.few);
+    let install = || drop(install(world, &world.few, &["--catalog", catalog.to_str().unwrap()]).expect_code(0));
+    what_is_published_is_served_during(world, install);
+    assert_eq!(generations(world), *id);
+}
+
+/// Until `change` is through, each node has to serve the generation that is published, as sessions ask for it. Its image is
+/// of tools that nobody else pulls meanwhile.
+fn what_is_published_is_served_during(world: &World, change: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let path = "jsonpath={.data.generation}";
+            while !done.load(Ordering::Relaxed) {
+                let id = world.kubectl(&["get", "configmap", "kitbag", "-n", "kube-public", "-o", path]);
+                for node in &world.nodes {
+                    let image = format!("{REGISTRY}/dig/shell:{id}");
+                    node.cri_pull(&[&image]).unwrap();
+                    node.cri_remove(&[&image]).unwrap();
+                }
+            }
+        });
+        let changed = catch_unwind(AssertUnwindSafe(change));
+        done.store(true, Ordering::Relaxed);
+        changed.unwrap_or_else(|panic| resume_unwind(panic));
+        asking.join().unwrap();
+    });
 }
 
 /// With the registries gone, and somebody in their place who counts who comes.

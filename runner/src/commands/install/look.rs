@@ -15,7 +15,7 @@ use crate::cluster::FIELD_MANAGER;
 use crate::error::Error;
 use crate::install::objects::{APP, NAME, Object, REGISTRY};
 use crate::install::served::Catalog;
-use crate::install::{InstallError, MANAGED_BY, NAMESPACE, Objects, apply, find};
+use crate::install::{Done, InstallError, MANAGED_BY, NAMESPACE, Objects, apply, find};
 use crate::kubernetes::{EPHEMERAL, POD_SECURITY, minor};
 use crate::progress::Progress;
 
@@ -131,7 +131,7 @@ async fn once_gone(
 async fn seen(client: &Client, object: &Object) -> Result<Option<Value>, Error> {
     match apply::get(client, object).await {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
-        Err(error) => Err(failed(object, &error, &[])),
+        Err(error) => Err(failed(object, &error, &Done::default())),
         Ok(found) => Ok(found),
     }
 }

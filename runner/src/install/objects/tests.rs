@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 pub(in crate::install) fn objects() -> Objects {
@@ -31,7 +33,7 @@ fn what_is_said_of_a_cluster_is_where_it_belongs() {
     assert_eq!(container["image"], "registry.example/kitbag-registry@sha256:1");
     let env = container["env"].as_array().unwrap();
     let listen: Vec<&Value> = env.iter().filter(|variable| variable["name"] == LISTEN).collect();
-    assert_eq!(listen, [&serde_json::json!({ "name": LISTEN, "value": "127.0.0.1:5060" })]);
+    assert_eq!(listen, [&json!({ "name": LISTEN, "value": "127.0.0.1:5060" })]);
     let [.., discovery] = objects.then();
     assert_eq!(discovery.body["data"]["registry"], "127.0.0.1:5060");
     assert_eq!(discovery.body["data"]["generation"], "5c729eb85204");
@@ -49,11 +51,46 @@ fn what_is_not_known_yet_stays_as_it_is_published() {
         objects.publish_as(&published);
         serde_json::to_value(objects.discovery.data).unwrap()
     };
-    let published =
-        serde_json::json!({ "data": { "registry": "127.0.0.1:5050", "generation": "a", "catalog.json": "{}" } });
-    let kept = serde_json::json!({ "registry": "127.0.0.1:5060", "generation": "a", "catalog.json": "{}" });
+    let published = json!({ "data": { "registry": "127.0.0.1:5050", "generation": "a", "catalog.json": "{}" } });
+    let kept = json!({ "registry": "127.0.0.1:5060", "generation": "a", "catalog.json": "{}" });
     assert_eq!(data(published), kept);
-    assert_eq!(data(Value::Null), serde_json::json!({ "registry": "127.0.0.1:5060" }));
+    assert_eq!(data(Value::Null), json!({ "registry": "127.0.0.1:5060" }));
+}
+
+/// Objects that install `image`, where this is `published`.
+fn over(published: &Value, image: &str) -> Objects {
+    let mut objects = Objects::new(&Settings { image, namespace: "kitbag", port: 5050, pull_secret: None }).unwrap();
+    objects.remember(published);
+    objects
+}
+
+#[test]
+fn an_image_is_remembered_with_its_generation_until_the_one_after_the_next() {
+    let mut published = Value::Null;
+    let mut known = |image: &str, generation: &str| {
+        let mut objects = over(&published, image);
+        objects.publish(generation, "{}");
+        let [.., discovery] = objects.then();
+        published = discovery.body;
+        ["one", "two", "three"].map(|image| generation_of(&published, image).unwrap_or("-").to_owned()).join(" ")
+    };
+    assert_eq!(known("one", "a"), "a - -");
+    assert_eq!(known("two", "b"), "a b -");
+    assert_eq!(known("two", "b"), "a b -");
+    assert_eq!(known("one", "a"), "a b -");
+    assert_eq!(known("three", "c"), "a - c");
+}
+
+#[test]
+fn on_the_way_back_the_image_is_the_one_that_runs() {
+    let mut two = over(&over(&Value::Null, "one").then()[2].body, "two");
+    two.publish("b", "{}");
+    let [.., published] = two.then();
+    let published = published.body;
+    let back = over(&published, "one").of_before(&published, "a", "{\"a\":1}").body;
+    assert_eq!(back["metadata"]["annotations"], published["metadata"]["annotations"]);
+    let data = json!({ "registry": "127.0.0.1:5050", "generation": "a", "catalog.json": "{\"a\":1}" });
+    assert_eq!(back["data"], data);
 }
 
 #[test]
