@@ -6,6 +6,7 @@ use super::install::{failed, installed_in};
 use crate::access;
 use crate::cli::Uninstall;
 use crate::cluster::{self, Cluster};
+use crate::discovery;
 use crate::error::{Error, root_cause};
 use crate::install::objects::Object;
 use crate::install::remove::{self, Fate};
@@ -16,10 +17,10 @@ use crate::progress::Progress;
 pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
     let progress = Progress::new(arguments.common.verbose);
     let Cluster { client, user, .. } = cluster::connect(&arguments.common, progress.clock()).await?;
-    let namespace = match &arguments.common.namespace {
-        Some(namespace) => namespace.clone(),
-        None => installed_in(&client).await?.unwrap_or_else(|| NAMESPACE.to_owned()),
-    };
+    let installed = installed_in(&client).await?;
+    let named = arguments.common.namespace.as_ref().or(installed.as_ref());
+    let namespace = named.map_or(NAMESPACE, String::as_str).to_owned();
+    let elsewhere = installed.filter(|installed| *installed != namespace);
     let settings = Settings { image: "", namespace: &namespace, port: 0, pull_secret: None };
     let objects: Vec<Object> = Objects::new(&settings)?.all().rev().collect();
     let missing = permissions::missing(&client, permissions::to_remove(&objects)).await;
@@ -30,7 +31,11 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
     let mut plan: Vec<(Object, Fate, Option<Value>)> = Vec::new();
     for object in objects {
         let found = apply::get(&client, &object).await.map_err(|error| failed(&object, &error, &Done::default()))?;
+        let is_discovery = object.namespace.as_deref() == Some(discovery::NAMESPACE);
         let fate = match remove::fate(found.as_ref()) {
+            Fate::Goes(_) if is_discovery && let Some(elsewhere) = &elsewhere => {
+                Fate::Stays(format!("it tells of the registries in namespace `{elsewhere}`"))
+            }
             Fate::Goes(_) if object.namespace.is_none() => match remove::others(&client, &namespace).await {
                 Some(others) => Fate::Stays(others),
                 None => remove::fate(found.as_ref()),

@@ -33,6 +33,7 @@ pub(crate) const ALONE: &[(&str, Test)] = &[
     ("install with another image's catalog", another_catalog),
     ("install, by two people at once", by_two_at_once),
     ("install again changes nothing", again),
+    ("uninstall of another namespace leaves it alone", uninstall_elsewhere),
     ("install of the image before an upgrade that is stuck", back_from_a_stuck_upgrade),
     ("a session on both nodes after install", |world| session(world, "strace", "strace -V")),
     ("discovery is for everybody, and nothing beside it", discovery_is_for_everybody),
@@ -173,6 +174,18 @@ fn by_two_at_once(world: &World) {
         let last = format!("2 nodes have a registry at `{REGISTRY}`, of generation {}\n", world.few.generation);
         assert!(seen.stdout.ends_with(&last), "{}", seen.stdout);
     }
+    assert_eq!(generations(world), world.few.generation);
+}
+
+/// What tells of one installation does not go with another, or with none.
+fn uninstall_elsewhere(world: &World) {
+    let seen = world.kitbag(&["uninstall", "--namespace", "tools"]).expect_code(0);
+    let [map, ..] = seen.stdout.lines().collect::<Vec<_>>()[..] else { panic!("{}", seen.stdout) };
+    assert_eq!(
+        map,
+        "ConfigMap `kitbag` in namespace `kube-public`: left there, because it tells of the registries in namespace `kitbag`"
+    );
+    assert!(!seen.stdout.contains(": removed"), "{}", seen.stdout);
     assert_eq!(generations(world), world.few.generation);
 }
 
