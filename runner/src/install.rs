@@ -10,6 +10,7 @@ pub mod diff;
 pub mod done;
 pub mod error;
 pub mod find;
+mod hint;
 pub mod objects;
 pub mod permissions;
 pub mod remove;
