@@ -125,15 +125,10 @@ pub fn observe(pod: &Pod, now: Timestamp) -> Outcome {
     }
     let waiting = state.waiting.unwrap_or_default();
     let (reason, message) = (waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default());
+    if let Some(fault) = Fault::of(&reason, &message) {
+        return Outcome::NotPulled { node, fault, words: words(&message) };
+    }
     match reason.as_str() {
-        "ErrImagePull"
-        | "ImagePullBackOff"
-        | "ErrImageNeverPull"
-        | "InvalidImageName"
-        | "ImageInspectError"
-        | "RegistryUnavailable" => {
-            Outcome::NotPulled { node, fault: Fault::new(&reason, &message), words: words(&message) }
-        }
         "RunContainerError" | "CreateContainerError" | "CreateContainerConfigError" => {
             Outcome::NotRun { node, words: format!("{reason}: {message}") }
         }

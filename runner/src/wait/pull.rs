@@ -69,15 +69,19 @@ const WORDS: [(Fault, &[&str]); 9] = [
 ];
 
 impl Fault {
-    /// Reads the kubelet's reason and message.
+    /// Reads why the kubelet has a container wait, and its words; nothing where that is not for the image.
     #[must_use]
-    pub fn new(reason: &str, message: &str) -> Self {
+    pub fn of(reason: &str, message: &str) -> Option<Self> {
         match reason {
-            "InvalidImageName" => return Self::Name,
-            "ErrImageNeverPull" => return Self::Never,
-            "RegistryUnavailable" => return Self::Unreachable,
-            _ => {}
+            "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" => Some(Self::in_words(message)),
+            "InvalidImageName" => Some(Self::Name),
+            "ErrImageNeverPull" => Some(Self::Never),
+            "RegistryUnavailable" => Some(Self::Unreachable),
+            _ => None,
         }
+    }
+
+    fn in_words(message: &str) -> Self {
         let message = message.to_ascii_lowercase();
         let found = WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(word)));
         found.map_or(Self::Unknown, |(fault, _)| *fault)

@@ -134,17 +134,14 @@ fn terminated(ended: &ContainerStateTerminated, container: Option<&EphemeralCont
 fn waiting(waiting: &ContainerStateWaiting, container: Option<&EphemeralContainer>) -> State {
     let reason = waiting.reason.as_deref().unwrap_or_default();
     let message = waiting.message.as_deref().unwrap_or_default().trim();
+    if let Some(fault) = Fault::of(reason, message) {
+        return not_pulled(fault, reason, message, container);
+    }
     match reason {
         // What the kubelet says from the first moment until the image is there and the container made.
         "" | "ContainerCreating" | "PodInitializing" => {
             State::Waiting(Reason::new(Nature::Making, "pulling image…".to_owned()))
         }
-        "ErrImagePull"
-        | "ImagePullBackOff"
-        | "ErrImageNeverPull"
-        | "InvalidImageName"
-        | "ImageInspectError"
-        | "RegistryUnavailable" => not_pulled(reason, message, container),
         _ if is_between(message) => {
             let target = container.and_then(|it| it.target_container_name.as_deref()).unwrap_or_default();
             let text = format!("container `{target}` is not running: waiting for its next start…");
@@ -158,8 +155,7 @@ fn waiting(waiting: &ContainerStateWaiting, container: Option<&EphemeralContaine
     }
 }
 
-fn not_pulled(reason: &str, message: &str, container: Option<&EphemeralContainer>) -> State {
-    let fault = Fault::new(reason, message);
+fn not_pulled(fault: Fault, reason: &str, message: &str, container: Option<&EphemeralContainer>) -> State {
     let registry = pull::registry(container.and_then(|it| it.image.as_deref()).unwrap_or_default());
     let (reason, message, hint) = (reason.to_owned(), pull::words(message), fault.hint(registry));
     if fault.is_final() {

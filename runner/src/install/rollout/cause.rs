@@ -109,16 +109,10 @@ fn of_container(container: &ContainerStatus) -> Option<Cause> {
     let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
     let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
     let message = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
+    if let Some(fault) = Fault::of(reason, message) {
+        return Some(Cause::Pull { image: container.image.clone(), fault, message: message.to_owned() });
+    }
     match reason {
-        "ErrImagePull"
-        | "ImagePullBackOff"
-        | "ErrImageNeverPull"
-        | "InvalidImageName"
-        | "ImageInspectError"
-        | "RegistryUnavailable" => {
-            let (image, fault) = (container.image.clone(), Fault::new(reason, message));
-            Some(Cause::Pull { image, fault, message: message.to_owned() })
-        }
         // It is on its way, or the way it ended tells why it waits.
         "" | "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff" => of_end(container),
         _ if is_foreign(message) => Some(Cause::Foreign { message: message.to_owned() }),
