@@ -247,6 +247,9 @@ fn the_generation_before(world: &World) {
     // Nothing is known of an image that has not been installed, but what its catalog says.
     install(world, &world.all, &[]).expect_code(0);
     let catalog = catalog(world, &world.few);
+    let seen = install(world, &world.all, &["--catalog", catalog.to_str().unwrap()]).expect_code(64);
+    assert!(seen.stderr.contains("discovery was not changed"), "{}", seen.stderr);
+    assert_eq!(generations(world), world.all.generation);
     let install = || drop(install(world, &world.few, &["--catalog", catalog.to_str().unwrap()]).expect_code(0));
     what_is_published_is_served_during(world, install);
     assert_eq!(generations(world), *id);

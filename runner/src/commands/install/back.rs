@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::{ASKING, put_one};
 use crate::discovery;
 use crate::error::Error;
-use crate::install::rollout::{State, observe};
+use crate::install::rollout::{State, chosen, observe, template};
 use crate::install::{Done, Objects, served};
 
-/// Publishes `generation`, if it is another one than is `published`, at the address at which all of `installed` serve it. What
-/// is published then. Who cannot be asked does not serve it: then it is published last.
+/// Publishes `generation`, if another image is to run than is `installed`, at the address at which all of that serve it. What is
+/// published then. Who cannot be asked does not serve it: then it is published last.
 pub(super) async fn step(
     client: &Client,
     objects: &Objects,
@@ -26,7 +26,8 @@ pub(super) async fn step(
     let address = objects.discovery.data.as_ref().and_then(|data| data.get(discovery::REGISTRY));
     let is_there = data[discovery::GENERATION] == generation;
     let moves = data[discovery::REGISTRY].as_str() != address.map(String::as_str);
-    if is_there || moves || !matches!(observe(installed, &[], &[]), State::Done { .. }) {
+    let stays = template(installed).map(chosen) == template(&objects.registry).map(chosen);
+    if is_there || moves || stays || !matches!(observe(installed, &[], &[]), State::Done { .. }) {
         return Ok(published.clone());
     }
     let catalog = match served::generation(client, installed, generation, Instant::now() + ASKING).await {
