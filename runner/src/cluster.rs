@@ -15,6 +15,7 @@ use tower::timeout::TimeoutLayer;
 
 use crate::cli::Common;
 use crate::error::{Error, root_cause};
+use crate::home;
 use crate::requests::Tell;
 
 /// The name of what flags say and no kubeconfig does.
@@ -178,7 +179,10 @@ pub(crate) fn kubeconfig(named: Option<&Path>) -> Result<Option<Kubeconfig>, Err
     }
     let paths: Vec<PathBuf> = match env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
         Some(list) => env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
-        None => env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect(),
+        None => {
+            let mut defaults = home::directories().into_iter().map(|home| home.join(".kube").join("config"));
+            defaults.find(|path| path.exists()).into_iter().collect()
+        }
     };
     merge(&paths).map_err(fault)
 }

@@ -16,6 +16,7 @@ pub mod discovery;
 pub mod doctor;
 pub mod error;
 pub mod found;
+mod home;
 pub mod image;
 pub mod inject;
 pub mod install;

@@ -187,7 +187,7 @@ async fn converse(
     output: Output,
 ) -> (Result<End, Broken>, Left) {
     let mut left = Left::default();
-    let mut writer = Writer::new(output, tokio::io::stdout(), tokio::io::stderr());
+    let mut writer = Writer::new(output, terminal::output(), terminal::errors());
     let end = talk(place, to, wanted, on_report, &mut writer, &mut left.seen).await;
     left.captured = writer.finish().await.unwrap_or_default();
     (end, left)
@@ -198,7 +198,7 @@ async fn talk(
     to: To,
     wanted: &Wanted,
     on_report: impl FnOnce(&Report) -> Result<(), Error>,
-    writer: &mut Writer<tokio::io::Stdout, tokio::io::Stderr>,
+    writer: &mut Writer<terminal::Output, terminal::Output>,
     seen: &mut Seen,
 ) -> Result<End, Broken> {
     let Streams { stdin, tty } = wanted.streams;
@@ -212,7 +212,7 @@ async fn talk(
         Ok(())
     };
     let ours = Ours {
-        input: stdin.then(tokio::io::stdin),
+        input: stdin.then(|| terminal::input(tty)),
         writer,
         signals: signals::signals().map_err(SessionError::Terminal)?,
         sizes: if tty { signals::sizes().map_err(SessionError::Terminal)? } else { stream::pending().boxed() },

@@ -3,6 +3,10 @@
 //!
 //! A signal that was listened for once never again ends the program by itself, so whoever runs it has to heed [`outside`].
 
+#[cfg_attr(unix, path = "signals/unix.rs")]
+#[cfg_attr(windows, path = "signals/windows.rs")]
+mod system;
+
 use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +14,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::terminal;
@@ -77,26 +80,14 @@ pub(crate) async fn until(deadline: Option<(Instant, u8)>) -> u8 {
 
 /// Signals to this program that mean the session.
 pub(crate) fn signals() -> io::Result<BoxStream<'static, u8>> {
-    let listen = |number: u8, kind: SignalKind| Ok::<_, io::Error>((number, signal(kind)?));
-    let all = [
-        listen(HUP, SignalKind::hangup())?,
-        listen(INT, SignalKind::interrupt())?,
-        listen(QUIT, SignalKind::quit())?,
-        listen(TERM, SignalKind::terminate())?,
-    ];
-    let streams = all.map(|(number, signal)| arrivals(signal).map(move |()| number));
-    Ok(stream::select_all(streams.map(StreamExt::boxed)).boxed())
+    let streams = system::signals()?.map(|(number, arrivals)| arrivals.map(move |()| number));
+    Ok(stream::select_all(streams).boxed())
 }
 
 /// The terminal's size, at once and whenever it changes: between the start of a session and this it may have changed too.
 pub(crate) fn sizes() -> io::Result<BoxStream<'static, (u16, u16)>> {
-    let changes = arrivals(signal(SignalKind::window_change())?);
-    let moments = stream::once(async {}).chain(changes);
+    let moments = stream::once(async {}).chain(system::resized()?);
     Ok(moments.filter_map(|()| async { terminal::size() }).boxed())
-}
-
-fn arrivals(signal: Signal) -> impl futures_util::Stream<Item = ()> + Send {
-    stream::unfold(signal, |mut signal| async move { signal.recv().await.map(|()| ((), signal)) })
 }
 
 #[cfg(test)]

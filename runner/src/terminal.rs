@@ -1,26 +1,45 @@
-//! The user's terminal: raw while a session has it, and itself again on every way out.
+//! The user's terminal: raw while a session has it, and itself again on every way out. And the standard streams, which may
+//! be that terminal.
+
+// Windows' console speaks of keys and characters. Only Windows wants what makes bytes of them.
+#[cfg(any(windows, test))]
+mod characters;
+#[cfg(any(windows, test))]
+mod keys;
+#[cfg_attr(unix, path = "terminal/unix.rs")]
+#[cfg_attr(windows, path = "terminal/windows.rs")]
+mod system;
 
 use std::env;
 use std::io;
 use std::panic;
+use std::pin::Pin;
 
-use crossterm::terminal::{disable_raw_mode, enable_raw_mode, is_raw_mode_enabled};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::session::Terminal;
+
+/// What a session reads.
+pub(crate) type Input = Pin<Box<dyn AsyncRead + Send>>;
+/// What it writes.
+pub(crate) type Output = Pin<Box<dyn AsyncWrite + Send>>;
+
+pub(crate) use system::{errors, is_input, output, shows_colours};
 
 /// Raw mode while it lives.
 pub(crate) struct Raw(());
 
 impl Raw {
     pub(crate) fn enter() -> io::Result<Self> {
-        enable_raw_mode()?;
-        Ok(Self(()))
+        let raw = Self(());
+        system::make_raw()?;
+        Ok(raw)
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        let _ = disable_raw_mode();
+        system::restore();
     }
 }
 
@@ -28,11 +47,14 @@ impl Drop for Raw {
 pub(crate) fn restore_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        if is_raw_mode_enabled().unwrap_or(true) {
-            let _ = disable_raw_mode();
-        }
+        system::restore();
         report(panic);
     }));
+}
+
+/// Standard input; `raw` where it is a terminal that is raw before anything is read.
+pub(crate) fn input(raw: bool) -> Input {
+    system::input(raw)
 }
 
 /// Columns and rows, where it says.
@@ -42,5 +64,6 @@ pub(crate) fn size() -> Option<(u16, u16)> {
 
 /// What a session should know of it.
 pub(crate) fn describe() -> Terminal {
-    Terminal { size: size(), name: env::var("TERM").ok().filter(|name| !name.is_empty()) }
+    let name = env::var("TERM").ok().filter(|name| !name.is_empty());
+    Terminal { size: size(), name: name.or_else(|| system::NAME.map(str::to_owned)) }
 }

@@ -1,7 +1,6 @@
 //! `kubectl kitbag doctor`: asks, judges, pulls, reports.
 
 use std::env;
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use crate::doctor::{self, Check, FAILED, Finding, Plan, Status, fetch, render};
 use crate::error::Error;
 use crate::plan;
 use crate::signals;
+use crate::terminal;
 
 /// The least that a pull is given, however long the questions took.
 const LEAST: Duration = Duration::from_secs(5);
@@ -83,7 +83,7 @@ fn aim(flags: &Common) -> Aim {
 
 /// As <https://no-color.org> has it.
 fn colour() -> bool {
-    io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    terminal::shows_colours() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// The outcomes, or the number of the signal that ended the wait for them. Either way nothing is left behind.

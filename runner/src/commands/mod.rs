@@ -19,6 +19,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::session::Streams;
+use crate::terminal;
 
 /// Writes a text to standard output. Who closes it early, as `head` does, has seen enough.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<u8, Error> {
@@ -31,7 +32,7 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<u8, Error> {
 
 /// A shell for a person has a terminal where there is one; a command gets what the flags say.
 pub(crate) fn streams(stdin: bool, tty: bool, interactive: bool, progress: &Progress) -> Streams {
-    let terminal = io::stdin().is_terminal();
+    let terminal = terminal::is_input();
     if tty && !terminal {
         progress.say("warning: standard input is not a terminal: the command gets none");
     }
