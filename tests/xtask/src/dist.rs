@@ -1,6 +1,6 @@
 //! `cargo xtask dist`: what a release publishes, in one directory. The same commit and store give the same files.
 //!
-//! The plugin is for Linux and macOS; its archives are what krew installs. It says itself what its manual and its
+//! The plugin is for Linux, macOS and Windows; its archives are what krew installs. It says itself what its manual and its
 //! completions are.
 
 mod archive;
@@ -81,17 +81,23 @@ pub(crate) fn run(options: &Options) -> Result {
     let known = options.image_name.iter().map(|name| (SERVER_IMAGE.to_owned(), format!("{name}@{digest}")));
     let environment: Vec<_> = known.collect();
     let release = Release { environment: &environment, ..release };
-    let plugins: Vec<_> =
-        release::programs(&release)?.into_iter().chain(release::plugin_for_macos(&release)?).collect();
+    let mut plugins = Vec::from(release::programs(&release)?);
+    plugins.extend(release::plugin_for_macos(&release)?);
+    plugins.push(release::plugin_for_windows(&release)?);
 
     let date = source_date()?;
     let mut files = texts_of_the_plugin(&plugins)?;
     let plugin_texts: Files = files.clone().into_iter().chain(texts_of_the_checkout()?).collect();
     let mut platforms = Vec::new();
     for built @ Built { os, arch, .. } in &plugins {
-        let name = format!("kubectl-kitbag_{version}_{os}_{arch}.tar.gz");
-        let bytes = archive::gzip(&["kubectl-kitbag"], built, &plugin_texts, date)?;
-        platforms.push(krew::Platform { os, arch, archive: name.clone(), sha256: sha256_hex(&bytes) });
+        let name = format!("kubectl-kitbag_{version}_{os}_{arch}");
+        let program = release::plugin_name(os);
+        let (name, bytes) = if *os == "windows" {
+            (format!("{name}.zip"), archive::zip(&[program], built, &plugin_texts, date)?)
+        } else {
+            (format!("{name}.tar.gz"), archive::gzip(&[program], built, &plugin_texts, date)?)
+        };
+        platforms.push(krew::Platform { os, arch, program, archive: name.clone(), sha256: sha256_hex(&bytes) });
         files.insert(name, bytes);
     }
     for built @ Built { os, arch, .. } in &servers {

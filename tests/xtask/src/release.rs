@@ -1,8 +1,11 @@
 //! `cargo xtask release`: kitbag's programs as they ship, static, for both architectures.
 
+mod foreign;
 mod mach_o;
 mod macos;
+mod pe;
 mod sources;
+mod windows;
 
 use std::{
     fs,
@@ -12,7 +15,7 @@ use std::{
 
 use kitbag_tests::programs::{self, Build, cargo_build, compiler_environment};
 
-pub(crate) use self::{macos::plugin as plugin_for_macos, sources::Sources};
+pub(crate) use self::{macos::plugin as plugin_for_macos, sources::Sources, windows::plugin as plugin_for_windows};
 use crate::{
     Result,
     demo::{say, set_up},
@@ -52,6 +55,11 @@ pub(crate) struct Built {
     pub(crate) arch: &'static str,
     /// Where they are.
     pub(crate) directory: PathBuf,
+}
+
+/// The plugin's file name on that operating system.
+pub(crate) fn plugin_name(os: &str) -> &'static str {
+    if os == "windows" { "kubectl-kitbag.exe" } else { "kubectl-kitbag" }
 }
 
 /// The builder for this machine.

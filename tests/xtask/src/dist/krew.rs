@@ -7,6 +7,8 @@ pub(super) struct Platform<'a> {
     pub(super) os: &'a str,
     /// The architecture, as Go names it.
     pub(super) arch: &'a str,
+    /// The plugin's file name there.
+    pub(super) program: &'a str,
     /// The archive's file name.
     pub(super) archive: String,
     /// Of the archive.
@@ -17,7 +19,7 @@ pub(super) struct Platform<'a> {
 const NOWHERE: &str = "https://kitbag.invalid/releases";
 const UNPUBLISHED: &str = "\
 # The archives are nowhere yet: `cargo xtask dist --url URL` names the place. To try this one,
-#   kubectl krew install --manifest=kitbag.yaml --archive=kubectl-kitbag_VERSION_OS_ARCH.tar.gz
+#   kubectl krew install --manifest=kitbag.yaml --archive=kubectl-kitbag_VERSION_OS_ARCH.tar.gz (or .zip)
 ";
 
 /// The manifest; `url` is where the archives are, if they are anywhere, `version` begins with a `v`.
@@ -43,7 +45,8 @@ spec:
     )
 }
 
-fn entry(url: &str, version: &str, Platform { os, arch, archive, sha256 }: &Platform<'_>) -> String {
+fn entry(url: &str, version: &str, platform: &Platform<'_>) -> String {
+    let Platform { os, arch, program, archive, sha256 } = platform;
     format!(
         "  - selector:
       matchLabels:
@@ -51,9 +54,9 @@ fn entry(url: &str, version: &str, Platform { os, arch, archive, sha256 }: &Plat
         arch: {arch}
     uri: {url}/{version}/{archive}
     sha256: {sha256}
-    bin: kubectl-kitbag
+    bin: {program}
     files:
-      - from: kubectl-kitbag
+      - from: {program}
         to: .
       - from: LICENSE-*
         to: .
@@ -67,8 +70,12 @@ mod tests {
 
     #[test]
     fn krew_finds_each_platform() {
-        let platform = |os, arch| Platform { os, arch, archive: format!("a_{arch}.tar.gz"), sha256: "0".repeat(64) };
-        let platforms = [platform("linux", "amd64"), platform("darwin", "arm64")];
+        let platform = |os, arch, program| {
+            let archive = format!("a_{arch}.tar.gz");
+            Platform { os, arch, program, archive, sha256: "0".repeat(64) }
+        };
+        let platforms =
+            [platform("linux", "amd64", "kubectl-kitbag"), platform("windows", "amd64", "kubectl-kitbag.exe")];
         let text = manifest("v1.2.3", Some("https://tool.example/releases/"), &platforms);
         let expected = "\
   platforms:
@@ -86,9 +93,16 @@ mod tests {
         to: .
   - selector:
       matchLabels:
-        os: darwin
-        arch: arm64
-    uri: https://tool.example/releases/v1.2.3/a_arm64.tar.gz
+        os: windows
+        arch: amd64
+    uri: https://tool.example/releases/v1.2.3/a_amd64.tar.gz
+    sha256: 0000000000000000000000000000000000000000000000000000000000000000
+    bin: kubectl-kitbag.exe
+    files:
+      - from: kubectl-kitbag.exe
+        to: .
+      - from: LICENSE-*
+        to: .
 ";
         assert!(text.contains(expected), "{text}");
         let start = "apiVersion: krew.googlecontainertools.github.com/v1alpha2\nkind: Plugin\n";

@@ -3,15 +3,12 @@
 
 mod stub;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, path::Path};
 
-use kitbag_tests::{
-    packages,
-    programs::{Build, cargo_build, compiler_environment},
-};
+use kitbag_tests::packages;
 use object::macho::{CPU_TYPE_ARM64, CPU_TYPE_X86_64};
 
-use super::{Built, Release, mach_o};
+use super::{Built, Release, foreign, mach_o};
 use crate::{Result, demo::say};
 
 /// An architecture, by all its names.
@@ -38,7 +35,6 @@ const TARGETS: [Target; 2] = [
 /// Frameworks, and the crate that declares what is used of each.
 const FRAMEWORKS: [(&str, &str); 2] =
     [("CoreFoundation", "core-foundation-sys"), ("Security", "security-framework-sys")];
-const PLUGIN: &str = "kubectl-kitbag";
 
 /// Builds the plugin for both architectures, and refuses what macOS would not start.
 pub(crate) fn plugin(release: &Release<'_>) -> Result<[Built; 2]> {
@@ -56,33 +52,10 @@ pub(crate) fn plugin(release: &Release<'_>) -> Result<[Built; 2]> {
 
 fn for_arch(release: &Release<'_>, target: &Target, frameworks: &Path) -> Result<Built> {
     let Target { arch, rust, triple, processor } = *target;
-    say(&format!("building {PLUGIN} for darwin/{arch}"));
-    let directory = super::directory(&format!("darwin-{arch}"))?;
-    let compiler = directory.join("cc");
-    fs::write(&compiler, wrapper(triple, frameworks))?;
-    fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755))?;
-    let mut environment = compiler_environment(release.builder, arch)?;
-    environment.extend(variables(rust, &compiler, &environment));
-    let environment = release.environment(environment);
-    let packages = &["kitbag-runner"];
-    let build = Build { packages, target: Some(rust), profile: release.profile, environment: &environment };
-    let [program] = cargo_build(build, [PLUGIN])?;
-    mach_o::check(&fs::read(&program)?, processor, &FRAMEWORKS.map(|(name, _)| name))
-        .map_err(|error| format!("macOS would not start {}: {error}", program.display()))?;
-    super::copy(&program, &directory)?;
-    Ok(Built { os: "darwin", arch, directory })
-}
-
-/// What cargo is told besides, for `target`.
-fn variables(target: &str, compiler: &Path, compilers: &[(String, String)]) -> Vec<(String, String)> {
-    let name = target.replace('-', "_");
-    let compiler = compiler.display().to_string();
-    let ar =
-        compilers.iter().find(|(name, _)| name.starts_with("AR_")).map(|(_, ar)| (format!("AR_{name}"), ar.clone()));
-    [(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), compiler.clone()), (format!("CC_{name}"), compiler)]
-        .into_iter()
-        .chain(ar)
-        .collect()
+    let compiler = wrapper(triple, frameworks);
+    let target = foreign::Target { os: "darwin", arch, rust, compiler, tools: &[] };
+    let libraries = FRAMEWORKS.map(|(name, _)| name);
+    foreign::plugin(release, &target, |program| mach_o::check(program, processor, &libraries))
 }
 
 /// Compiles and links for `triple`. Rust's names of the target are not the compiler's, and it has no libiconv, which nothing
@@ -114,30 +87,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cargo_is_told_of_compiler_and_linker() {
-        let known = [("AR_x86_64_unknown_linux_musl".to_owned(), "/w/ar".to_owned())];
-        let lines = variables("aarch64-apple-darwin", Path::new("/w/cc"), &known);
-        let lines: Vec<_> = lines.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let expected = [
-            "CARGO_TARGET_AARCH64_APPLE_DARWIN_LINKER=/w/cc",
-            "CC_aarch64_apple_darwin=/w/cc",
-            "AR_aarch64_apple_darwin=/w/ar",
-        ];
-        assert_eq!(lines, expected);
-    }
-
-    #[test]
     fn the_compiler_is_spared_what_it_does_not_know() {
-        let dir = tempfile::tempdir().unwrap();
-        let zig = dir.path().join("zig");
-        fs::write(&zig, "#!/bin/sh\necho \"$@\"\n").unwrap();
-        fs::set_permissions(&zig, fs::Permissions::from_mode(0o755)).unwrap();
-        let compiler = dir.path().join("compiler");
-        fs::write(&compiler, wrapper("aarch64-macos", Path::new("/a b"))).unwrap();
-        let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
-        let mut called = std::process::Command::new("sh");
-        called.arg(&compiler).args(["-arch", "arm64", "-c", "--target=arm64-apple-macosx", "-liconv", "a b.c"]);
-        let output = called.env("PATH", path).output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), "cc -target aarch64-macos -F /a b -c a b.c\n");
+        let arguments = ["-arch", "arm64", "-c", "--target=arm64-apple-macosx", "-liconv", "a b.c"];
+        let passed = foreign::tests::passed_to_zig(&wrapper("aarch64-macos", Path::new("/a b")), &arguments);
+        assert_eq!(passed, "cc -target aarch64-macos -F /a b -c a b.c\n");
     }
 }
