@@ -24,7 +24,7 @@ use crate::install::{Choice, Done, IMAGE, InstallError, Objects, Outcome, Settin
 use crate::progress::Progress;
 use crate::refusal::is_passing;
 
-pub(super) use look::installed_in;
+pub(super) use look::{begun_in, installed_in};
 
 /// How long a registry may take to say what it serves, and the API server to take an object.
 const ASKING: Duration = Duration::from_secs(15);

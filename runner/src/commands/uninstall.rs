@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::install::{failed, installed_in};
+use super::install::{begun_in, failed, installed_in};
 use crate::access;
 use crate::cli::Uninstall;
 use crate::cluster::{self, Cluster};
@@ -18,8 +18,10 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
     let progress = Progress::new(arguments.common.verbose);
     let Cluster { client, user, .. } = cluster::connect(&arguments.common, progress.clock()).await?;
     let installed = installed_in(&client).await?;
-    let named = arguments.common.namespace.as_ref().or(installed.as_ref());
-    let namespace = named.map_or(NAMESPACE, String::as_str).to_owned();
+    let namespace = match (&arguments.common.namespace, &installed) {
+        (Some(namespace), _) | (None, Some(namespace)) => namespace.clone(),
+        (None, None) => begun_in(&client).await?.unwrap_or_else(|| NAMESPACE.to_owned()),
+    };
     let elsewhere = installed.filter(|installed| *installed != namespace);
     let settings = Settings { image: "", namespace: &namespace, port: 0, pull_secret: None };
     let objects: Vec<Object> = Objects::new(&settings)?.all().rev().collect();

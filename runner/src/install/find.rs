@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::objects::{APP, INSTALLED_IN, NAME, REGISTRY};
-use super::{FIELD_MANAGER, NAMESPACE};
+use super::{FIELD_MANAGER, MANAGED_BY, NAMESPACE};
 use crate::discovery;
 
 /// The longest name of a namespace.
@@ -37,6 +37,16 @@ pub async fn labelled(client: &Client) -> Result<Option<String>, kube::Error> {
     let all = all.into_iter().flat_map(|list| list.items);
     let ours = all.filter(|it| it.name_any() == REGISTRY).filter_map(|it| it.namespace());
     Ok(ours.min_by_key(|namespace| (namespace != NAMESPACE, namespace.clone())))
+}
+
+/// The namespace that an installation has made which got no further, if there is one.
+///
+/// # Errors
+/// As [`registries`].
+pub async fn begun(client: &Client) -> Result<Option<String>, kube::Error> {
+    let made = ListParams::default().labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"));
+    let all = seen(Api::<Namespace>::all(client.clone()).list_metadata(&made).await)?;
+    Ok(all.into_iter().flat_map(|list| list.items).map(|namespace| namespace.name_any()).min())
 }
 
 /// The namespace of which discovery tells.

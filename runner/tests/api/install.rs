@@ -236,6 +236,22 @@ mod place {
     }
 
     #[tokio::test]
+    async fn what_has_only_begun_is_found_by_its_namespace() {
+        const MADE: &str = "/api/v1/namespaces?&labelSelector=app.kubernetes.io%2Fmanaged-by%3Dkubectl-kitbag";
+        let begun = |answer: Answer| async {
+            let (client, server) = server(vec![answer]);
+            let found = find::begun(&client).await.unwrap();
+            drop(client);
+            server.await.unwrap();
+            found
+        };
+        let made = [partial(&json!({ "name": "tools" }))];
+        assert_eq!(begun(Answer::get(MADE, &list("List", &made))).await.as_deref(), Some("tools"));
+        assert_eq!(begun(Answer::get(MADE, &list("List", &[]))).await, None);
+        assert_eq!(begun(Answer::refused(Method::GET, MADE, 403, "no")).await, None);
+    }
+
+    #[tokio::test]
     async fn registries_that_discovery_does_not_know_are_found_by_label() {
         let no = |code| Answer::refused(Method::GET, CONFIGMAP, code, "no");
         assert_eq!(at(vec![no(404), labelled(&[("tools", "registry"), ("a", "other")])]).await, "tools");

@@ -107,6 +107,10 @@ fn a_failure_elsewhere(world: &World) {
     assert!(seen.stdout.contains("DaemonSet `registry` in namespace `tools`: removed"), "{}", seen.stdout);
     assert!(world.kubectl(&["get", "namespace", "tools", "--ignore-not-found"]).is_empty());
     assert!(nothing_is_there(world));
+    // It may have got no further than the namespace.
+    world.kitbag(&["install", "--namespace", "tools", "--image", "localhost/shop:1"]).expect_code(71);
+    world.kubectl(&["delete", "daemonset", "registry", "-n", "tools"]);
+    assert_eq!(world.kitbag(&["uninstall"]).expect_code(0).stdout, "Namespace `tools`: removed\n");
 }
 
 fn a_store_of_a_newer_format(world: &World) {

@@ -59,6 +59,11 @@ pub(in crate::commands) async fn installed_in(client: &Client) -> Result<Option<
     find::registries(client).await.map_err(|error| unanswered("to be asked where kitbag is", &error))
 }
 
+/// Where an installation has begun, if one has.
+pub(in crate::commands) async fn begun_in(client: &Client) -> Result<Option<String>, Error> {
+    find::begun(client).await.map_err(|error| unanswered("to be asked where kitbag is", &error))
+}
+
 /// The registries of this cluster, if there are any. What may not be seen is told with all permissions that are missing.
 pub(super) async fn installed(client: &Client, namespace: &str) -> Result<Option<DaemonSet>, Error> {
     let set = Api::<DaemonSet>::namespaced(client.clone(), namespace).get(REGISTRY).await;
