@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use apiserver::{Answer, Asked, Wire, place, refusal, talk};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use kitbag_runner::install::served::{Catalog, ServedError, catalog, generation, permissions};
+use kitbag_runner::install::served::{Catalog, ServedError, catalog, permissions};
 use kitbag_runner::install::{Done, InstallError, Objects, Settings};
 use kitbag_runner::{Error, Kind};
 use kube::ResourceExt as _;
@@ -44,7 +44,7 @@ async fn asked_of(
     answer: impl Fn() -> Answer + Send + Sync + 'static,
 ) -> Result<Catalog, ServedError> {
     let client = talking(pods, set, &["/usr/bin/kitbag-registry", "catalog"], answer).await;
-    catalog(&client, &registry(), Instant::now() + Duration::from_secs(20)).await
+    catalog(&client, &registry(), None, Instant::now() + Duration::from_secs(20)).await
 }
 
 /// A cluster with these pods and this DaemonSet, where an exec is to be of this command.
@@ -124,7 +124,7 @@ async fn a_generation_that_one_does_not_serve_is_asked_of_no_other() {
     let pods = vec![pod("shop", "2", "x", "True"), pod("gone", "2", "x", "True")];
     let command = &["/usr/bin/kitbag-registry", "catalog", "--generation=a"];
     let client = talking(pods, registry(), command, said(2, "error: it has no generation `a`", 3)).await;
-    let fault = generation(&client, &registry(), "a", Instant::now() + Duration::from_secs(20)).await.unwrap_err();
+    let fault = catalog(&client, &registry(), Some("a"), Instant::now() + Duration::from_secs(20)).await.unwrap_err();
     assert_eq!(fault.to_string(), "pod `shop` does not serve it: error: it has no generation `a`");
 }
 

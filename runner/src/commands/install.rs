@@ -150,7 +150,7 @@ async fn agreed(
 ) -> Result<Catalog, InstallError> {
     let overtaken = || InstallError::Overtaken { done: done.clone() };
     let Some((path, named)) = named else {
-        let catalog = served::catalog(client, registry, Instant::now() + ASKING).await;
+        let catalog = served::catalog(client, registry, None, Instant::now() + ASKING).await;
         progress.done("catalog read");
         return catalog.map_err(|fault| match fault {
             ServedError::Overtaken => overtaken(),
@@ -160,7 +160,7 @@ async fn agreed(
     if !may_ask {
         return Ok(named);
     }
-    match served::catalog(client, registry, Instant::now() + ASKING).await {
+    match served::catalog(client, registry, None, Instant::now() + ASKING).await {
         Ok(served) if served.published.id() != named.published.id() => Err(InstallError::Differs {
             path: path.to_owned(),
             named: named.published.id().to_string(),
@@ -234,20 +234,18 @@ async fn put_one(
 
 /// Why something could not be done with an object.
 pub(super) fn failed(object: &Object, error: &kube::Error, done: &Done) -> Error {
-    refused(object.to_string(), error, done)
+    told(error, |code, message| InstallError::Refused { object: object.to_string(), code, message, done: done.clone() })
 }
 
 /// Why something could not be found out.
 fn unanswered(what: &str, error: &kube::Error) -> Error {
-    refused(what.to_owned(), error, &Done::default())
+    told(error, |code, message| InstallError::Refused { object: what.to_owned(), code, message, done: Done::default() })
 }
 
-fn refused(object: String, error: &kube::Error, done: &Done) -> Error {
+/// What the API server says, with its status; or that it says nothing.
+pub(super) fn told(error: &kube::Error, refused: impl FnOnce(u16, String) -> InstallError) -> Error {
     match error {
-        kube::Error::Api(status) => {
-            let (code, message, done) = (status.code, status.message.clone(), done.clone());
-            InstallError::Refused { object, code, message, done }.into()
-        }
+        kube::Error::Api(status) => refused(status.code, status.message.clone()).into(),
         error => Error::Unreachable(root_cause(error)),
     }
 }

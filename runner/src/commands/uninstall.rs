@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::install::{begun_in, failed, installed_in};
+use super::install::{begun_in, failed, installed_in, told};
 use crate::access;
 use crate::cli::Uninstall;
 use crate::cluster::{self, Cluster};
 use crate::discovery;
-use crate::error::{Error, root_cause};
+use crate::error::Error;
 use crate::install::objects::Object;
 use crate::install::remove::{self, Fate};
 use crate::install::{Done, InstallError, NAMESPACE, Objects, Settings, apply, permissions};
@@ -38,10 +38,9 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
             Fate::Goes(_) if is_discovery && let Some(elsewhere) = &elsewhere => {
                 Fate::Stays(format!("it tells of the registries in namespace `{elsewhere}`"))
             }
-            Fate::Goes(_) if object.namespace.is_none() => match remove::others(&client, &namespace).await {
-                Some(others) => Fate::Stays(others),
-                None => remove::fate(found.as_ref()),
-            },
+            Fate::Goes(uid) if object.namespace.is_none() => {
+                remove::others(&client, &namespace).await.map_or(Fate::Goes(uid), Fate::Stays)
+            }
             fate => fate,
         };
         plan.push((object, fate, found));
@@ -81,11 +80,5 @@ pub(crate) async fn run(arguments: &Uninstall) -> Result<u8, Error> {
 
 /// Why something could not be removed.
 fn kept(object: &Object, error: &kube::Error, done: &Done) -> Error {
-    match error {
-        kube::Error::Api(status) => {
-            let (object, code, message) = (object.to_string(), status.code, status.message.clone());
-            InstallError::Kept { object, code, message, done: done.clone() }.into()
-        }
-        error => Error::Unreachable(root_cause(error)),
-    }
+    told(error, |code, message| InstallError::Kept { object: object.to_string(), code, message, done: done.clone() })
 }

@@ -13,6 +13,7 @@ use super::finding::{Check, Finding, alike, counted, named};
 use super::fix::{Installed, for_platform};
 use super::nodes;
 use super::registry::{self, pods};
+use crate::kubernetes::unscheduled;
 use crate::shell::quoted;
 use crate::wait::{Fault, words};
 
@@ -110,7 +111,8 @@ pub fn observe(pod: &Pod, now: Timestamp) -> Outcome {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|name| !name.is_empty());
     let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
     let (Some(node), Some(status)) = (node.clone(), status) else {
-        return Outcome::Waiting { node, words: unscheduled(pod), made: true };
+        let words = unscheduled(pod).and_then(|it| it.message.as_deref()).unwrap_or("the node has not said anything");
+        return Outcome::Waiting { node, words: words.to_owned(), made: true };
     };
     let state = status.state.clone().unwrap_or_default();
     if let Some(ended) = state.terminated {
@@ -138,12 +140,6 @@ pub fn observe(pod: &Pod, now: Timestamp) -> Outcome {
 
 fn already(status: &ContainerStatus) -> String {
     if status.image_id.is_empty() { "the node is pulling".to_owned() } else { "the node is starting it".to_owned() }
-}
-
-fn unscheduled(pod: &Pod) -> String {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let refused = conditions.into_iter().find(|it| it.type_ == "PodScheduled" && it.status == "False");
-    refused.and_then(|it| it.message.clone()).unwrap_or_else(|| "the node has not said anything".to_owned())
 }
 
 /// How far the node's clock is ahead or behind, at least: the container has ended, by that clock, after its pod was made and

@@ -5,11 +5,10 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use crate::discovery;
+use crate::kubernetes::TEMPLATES;
 
 /// What the server adds, and nobody writes.
 const ADDED: [&str; 6] = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"];
-/// The server's own counter of a DaemonSet's templates.
-const TEMPLATES: &str = "deprecated.daemonset.template.generation";
 /// How much of a digest tells two catalogs apart.
 const DIGITS: usize = 12;
 /// Lines around a change.

@@ -1,4 +1,4 @@
-//! Why an installation did not happen, or not as a whole, and what to do about it.
+//! Why an installation did not happen, or not as a whole.
 
 use std::fmt;
 use std::io;

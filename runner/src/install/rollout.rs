@@ -16,12 +16,12 @@ pub use tries::Tries;
 
 use super::FIELD_MANAGER;
 use super::objects::{CONTAINER, LISTEN};
+use crate::kubernetes::TEMPLATES;
 use crate::wait::Fault;
 
 /// Nodes that are named; of the others there is a number.
 const NAMED: usize = 3;
-/// The annotation of a DaemonSet that counts its templates, and the label of a pod with the number of its own.
-const TEMPLATES: &str = "deprecated.daemonset.template.generation";
+/// The label of a pod with the number of its template.
 const TEMPLATE: &str = "pod-template-generation";
 /// Starts that may fail until it is clear that they all do.
 const STARTS: i32 = 2;

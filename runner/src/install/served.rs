@@ -185,23 +185,12 @@ pub fn permissions(namespace: &str, version: Option<&Info>) -> Vec<Permission> {
     wanted
 }
 
-/// Asks one registry of `set` for the newest generation that it serves, until `deadline` where nobody answers.
+/// Asks one registry of `set` for this generation, or else for the newest that it serves, until `deadline` where nobody
+/// answers.
 ///
 /// # Errors
 /// [`ServedError`].
-pub async fn catalog(client: &Client, set: &DaemonSet, deadline: Instant) -> Result<Catalog, ServedError> {
-    asked(client, set, None, deadline).await
-}
-
-/// The same of this generation, be it the newest or not.
-///
-/// # Errors
-/// [`ServedError`].
-pub async fn generation(client: &Client, set: &DaemonSet, id: &str, deadline: Instant) -> Result<Catalog, ServedError> {
-    asked(client, set, Some(id), deadline).await
-}
-
-async fn asked(
+pub async fn catalog(
     client: &Client,
     set: &DaemonSet,
     generation: Option<&str>,

@@ -164,9 +164,8 @@ pub(crate) fn pulled_during(world: &World, generation: &str, change: impl FnOnce
 /// Pulls images of a generation on both nodes, over and over, until `change` is through, and [`PULLS`] on each node at the
 /// least; none may fail. The images' IDs. Layers come each time: no session of these tests leaves them on the first node.
 pub(crate) fn pulled_from(world: &World, registry: &str, generation: &str, change: impl FnOnce()) -> BTreeSet<String> {
-    let done = AtomicBool::new(false);
     let layers = layers(&world.few.catalog, PULLED);
-    let pull = |node: &Node| {
+    let pull = |node: &Node, done: &AtomicBool| {
         let (mut count, mut images) = (0, BTreeSet::new());
         while count < PULLS || !done.load(Ordering::Relaxed) {
             let names = sets().map(|set| format!("{registry}/{set}:{generation}"));
@@ -182,13 +181,23 @@ pub(crate) fn pulled_from(world: &World, registry: &str, generation: &str, chang
         images
     };
     let pull = &pull;
+    let pulling = world.nodes.iter().map(|node| move |done: &AtomicBool| pull(node, done));
+    meanwhile(pulling, change).into_iter().flatten().collect()
+}
+
+/// Makes a change while `works` are done over and over, each until it hears that the change is through. A failure of either
+/// ends the other, too.
+pub(crate) fn meanwhile<T: Send>(
+    works: impl IntoIterator<Item = impl FnOnce(&AtomicBool) -> T + Send>,
+    change: impl FnOnce(),
+) -> Vec<T> {
+    let done = &AtomicBool::new(false);
     thread::scope(|scope| {
-        let pulling: Vec<_> = world.nodes.iter().map(|node| scope.spawn(move || pull(node))).collect();
-        // A failure of either ends the other, too.
+        let working: Vec<_> = works.into_iter().map(|work| scope.spawn(move || work(done))).collect();
         let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
         done.store(true, Ordering::Relaxed);
         changed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        pulling.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        working.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
 

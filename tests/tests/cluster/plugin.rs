@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     net::TcpListener,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -15,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     Test,
-    installed::{REGISTRY, answers, generations, pulled_during, session},
+    installed::{REGISTRY, answers, generations, meanwhile, pulled_during, session},
     world::{Printed, World, shop},
 };
 
@@ -262,24 +261,18 @@ fn the_generation_before(world: &World) {
 /// Until `change` is through, each node has to serve the generation that is published, as sessions ask for it. Its image is
 /// of tools that nobody else pulls meanwhile.
 fn what_is_published_is_served_during(world: &World, change: impl FnOnce()) {
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let asking = scope.spawn(|| {
-            let path = "jsonpath={.data.generation}";
-            while !done.load(Ordering::Relaxed) {
-                let id = world.kubectl(&["get", "configmap", "kitbag", "-n", "kube-public", "-o", path]);
-                for node in &world.nodes {
-                    let image = format!("{REGISTRY}/dig/shell:{id}");
-                    node.cri_pull(&[&image]).unwrap();
-                    node.cri_remove(&[&image]).unwrap();
-                }
+    let asking = |done: &AtomicBool| {
+        let path = "jsonpath={.data.generation}";
+        while !done.load(Ordering::Relaxed) {
+            let id = world.kubectl(&["get", "configmap", "kitbag", "-n", "kube-public", "-o", path]);
+            for node in &world.nodes {
+                let image = format!("{REGISTRY}/dig/shell:{id}");
+                node.cri_pull(&[&image]).unwrap();
+                node.cri_remove(&[&image]).unwrap();
             }
-        });
-        let changed = catch_unwind(AssertUnwindSafe(change));
-        done.store(true, Ordering::Relaxed);
-        changed.unwrap_or_else(|panic| resume_unwind(panic));
-        asking.join().unwrap();
-    });
+        }
+    };
+    meanwhile([asking], change);
 }
 
 /// With the registries gone, and somebody in their place who counts who comes.

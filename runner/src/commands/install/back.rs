@@ -30,7 +30,7 @@ pub(super) async fn step(
     if is_there || moves || stays || !matches!(observe(installed, &[], &[]), State::Done { .. }) {
         return Ok(published.clone());
     }
-    let catalog = match served::generation(client, installed, generation, Instant::now() + ASKING).await {
+    let catalog = match served::catalog(client, installed, Some(generation), Instant::now() + ASKING).await {
         Ok(catalog) if catalog.published.id().as_str() == generation => catalog,
         _ => return Ok(published.clone()),
     };

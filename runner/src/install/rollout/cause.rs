@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 
 use super::is_ready;
 use crate::install::objects::CONTAINER;
+use crate::kubernetes::unscheduled;
 use crate::wait::Fault;
 
 /// What is wrong.
@@ -82,7 +83,10 @@ impl Cause {
         }
         match container(pod) {
             Some(container) => of_container(container),
-            None => unschedulable(pod),
+            None => {
+                let message = unscheduled(pod)?.message.as_deref().unwrap_or("no reason is given").to_owned();
+                Some(Self::Unschedulable { message })
+            }
         }
     }
 
@@ -146,12 +150,6 @@ fn of_end(container: &ContainerStatus) -> Option<Cause> {
 /// Is it that the image does not have the registry's program?
 fn is_foreign(message: &str) -> bool {
     message.contains("/kitbag-registry") && (message.contains("no such file") || message.contains("not found"))
-}
-
-fn unschedulable(pod: &Pod) -> Option<Cause> {
-    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let refused = conditions.find(|it| it.type_ == "PodScheduled" && it.status == "False")?;
-    Some(Cause::Unschedulable { message: refused.message.as_deref().unwrap_or("no reason is given").to_owned() })
 }
 
 /// The end of a sentence, if there is more to say.
